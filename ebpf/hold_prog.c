@@ -83,9 +83,9 @@ static int open_link(const struct hold_prog *prog, const char *name, int *ret_fd
 	return 0;
 }
 
-/* If the pinned link is on our device, open it. If not, remove all pins: they belong to an earlier
- * guest, whose mode must not apply to this guest. (If the link's device is gone, its ifindex is
- * 0.) */
+/* Open the pinned links that are on our device. If there is none, remove all pins: they belong to
+ * an earlier guest, whose mode must not apply to this guest. (If the device of a link is gone, the
+ * link's ifindex is 0.) */
 static int find_pinned_link(struct hold_prog *prog)
 {
 	int r = open_link(prog, prog->is_offload ? LINK_TC : LINK_XDP, &prog->link_fd), q;
@@ -166,8 +166,8 @@ static int attach_link(struct hold_prog *prog)
 	return r < 0 ? r : bpf_obj_pin(fd, path);
 }
 
-/* Detach the link of the kind (XDP or tc) that is no longer wanted. Called once the new link holds
- * the frames. */
+/* Detach the link of the kind (XDP or tc) that is no longer wanted. Call this only after the new
+ * link was attached. */
 static int detach_other(struct hold_prog *prog)
 {
 	char path[512];

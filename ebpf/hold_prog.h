@@ -34,8 +34,9 @@ enum hold_prog_step { /* the step at which hold_prog_open() failed */
 	HOLD_PROG_LOCK = 1,    /* -EBUSY: another process controls this hold */
 	/* -EINVAL: the pinned maps have another layout, or the verifier refused a program */
 	HOLD_PROG_LOAD = 2,
-	/* -EBUSY: the device has an XDP program that is not ours. This is an error with offloads,
-	 *   too, because that program could send frames elsewhere before hold_tap sees them */
+	/* -EBUSY: the device has an XDP program that is not ours. This is an error also for a guest
+	 * with offloads, because that program could send frames elsewhere before hold_tap sees
+	 * them */
 	HOLD_PROG_FOREIGN = 3,
 	HOLD_PROG_ATTACH = 4,
 	HOLD_PROG_TC = 5,
@@ -44,8 +45,8 @@ enum hold_prog_step { /* the step at which hold_prog_open() failed */
 struct hold_prog_config {
 	const char *pin_dir; /* directory for the pins, on a bpffs; created if missing */
 	int ifindex;	     /* ifindex of the tap */
-	/* size of the longest frame to hold. With is_offload, this limit is for frames that are not
-	 * GSO; a GSO frame may have HOLD_GSO_FRAME_MAX bytes */
+	/* size in bytes of the longest frame to hold. With is_offload, GSO frames have a limit of
+	 * their own: HOLD_GSO_FRAME_MAX */
 	uint32_t max_frame_bytes;
 	bool is_offload; /* true: the guest has offloads, so attach hold_tap, not hold_xdp */
 };
@@ -65,12 +66,12 @@ struct hold_prog {
 };
 
 /* Load, attach and pin the programs, as the top of this file describes. A new hold starts in
- * HOLD_MODE_PASS. If a pinned hold is taken over, it keeps its mode and epoch. Pins of a device
- * that no longer exists are removed first. @prog is the caller's storage; after success it is valid
- * until hold_prog_done().
+ * HOLD_MODE_PASS. If a pinned hold is taken over, it keeps its mode and epoch. Pins that belong to
+ * another device, or to a device that no longer exists, are removed first. @prog is the caller's
+ * storage; after success it is valid until hold_prog_done().
  * Returns 0, -ENAMETOOLONG, an error listed at enum hold_prog_step, or another -errno. On failure,
- * sets *ret_step and removes all that this call has attached or pinned. A hold that was pinned
- * before the call stays pinned. */
+ * sets *ret_step and removes all that this call has attached or pinned. A hold of this device that
+ * was pinned before the call stays pinned. */
 int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config,
 		   enum hold_prog_step *ret_step) __attribute__((warn_unused_result));
 
@@ -80,38 +81,44 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
 	__attribute__((warn_unused_result));
 
-/* Returns true if the hold that is pinned in @pin_dir is one for a guest with offloads. */
+/* Returns true if the hold that is pinned in @pin_dir is for a guest with offloads. Returns false
+ * if it is not, or if no hold is pinned there. */
 bool hold_prog_pinned_is_offload(const char *pin_dir);
 
-/* Only with is_offload. hold_prog_attach_sink() makes hold_sink drop everything that arrives at
- * @out, the end hfoN of the veth pair. Call it before @out is up. Returns 0 or -errno. After that,
- * hold_prog_set_capture() makes hold_tap send the frames to hold into @in, the end hfbN. */
+/* Only with is_offload. Make hold_sink drop every frame that arrives at @out, the end hfoN of the
+ * veth pair. Call this before @out is up. Returns 0 or -errno. */
 int hold_prog_attach_sink(struct hold_prog *prog, int out) __attribute__((warn_unused_result));
+
+/* Only with is_offload. Make hold_tap send the frames to be held into @in, the end hfbN of the veth
+ * pair. Call this after hold_prog_attach_sink(). */
 void hold_prog_set_capture(struct hold_prog *prog, int in);
 
 /* Returns the descriptor of the program hold_take, the filter of the agent's packet socket. The
  * descriptor belongs to @prog. */
 int hold_prog_take_fd(const struct hold_prog *prog);
 
-/* hold_prog_n_captured(): how many frames hold_tap has sent into the veth pair since
- * hold_prog_open(). hold_prog_n_arrived(): how many have come out. Both are 0 without is_offload.
- * They make no system call. */
+/* Returns how many frames hold_tap has sent into the veth pair since hold_prog_open(); 0 without
+ * is_offload. Makes no system call. */
 uint64_t hold_prog_n_captured(const struct hold_prog *prog);
+
+/* Returns how many of these frames have come out of the veth pair; 0 without is_offload. Makes no
+ * system call. */
 uint64_t hold_prog_n_arrived(const struct hold_prog *prog);
 
 /* Returns how many frames hold_release has passed to the tap since hold_prog_open(). Makes no
  * system call. */
 uint64_t hold_prog_n_returned(const struct hold_prog *prog);
 
-/* Detach the program from the tap, remove the tap's clsact qdisc if we created it, and remove
- * pins and directory. After the call, the program can still be busy with a frame that came before
- * the call; hold_prog_quiesce() waits until the program has finished. The maps stay usable until
- * hold_prog_done(). Tries all steps even if one fails. Returns 0, or the -errno of the first step
- * that failed. */
+/* Detach the program from the tap, remove the tap's clsact qdisc if we created it, and remove pins
+ * and directory. After the call, the program can still be busy with a frame that came before the
+ * call; hold_prog_quiesce() waits until the program has finished. The maps stay usable until
+ * hold_prog_done(). If a step fails, the other steps are still tried. Returns 0, or the -errno of
+ * the first step that failed. A missing tap is no error. */
 int hold_prog_detach(struct hold_prog *prog) __attribute__((warn_unused_result));
 
 /* Detach and unpin the hold that an earlier process left in @pin_dir. The tap can be gone, renamed,
- * or in no bridge. Returns 0 if nothing is left in @pin_dir;
+ * or in no bridge.
+ * Returns 0 if nothing is left in @pin_dir;
  * -EBUSY: another process controls this hold;
  * other -errno. */
 int hold_prog_remove_left(const char *pin_dir) __attribute__((warn_unused_result));

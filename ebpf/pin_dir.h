@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 /* Lock the directory @dir (flock). If @dir is missing, create it. Returns 0 and sets *ret_fd. The
- * caller must close *ret_fd; this releases the lock. Errors:
+ * caller must close *ret_fd, which releases the lock. Errors:
  *      -ENOENT  @dir is not on a bpffs; nothing was created
  *      -EBUSY   another process has the lock
  *      another -errno of the system calls */
@@ -20,8 +20,8 @@ int pin_dir_open(const char *dir, int *ret_fd) __attribute__((warn_unused_result
 int pin_dir_path(const char *dir, const char *name, char *ret, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Remove the pins @names from the directory. A missing pin is no error. Tries all pins even if one
- * cannot be removed. Returns 0, or the -errno of the first failure. */
+/* Remove the pins @names from the directory @dir. A missing pin is no error. If one pin cannot be
+ * removed, the others are still tried. Returns 0, or the -errno of the first failure. */
 int pin_dir_empty(const char *dir, const char *const *names, size_t n_names);
 
 #endif

@@ -4,9 +4,10 @@
  * This is a socket filter. The kernel runs it in softirq context for each frame. It returns how
  * many bytes the kernel copies into the socket's ring; 0 drops the frame. All frames except UDP
  * over IPv4 pass. A UDP datagram passes only if it is a witness datagram that
- * gateway/witness/witness_rx.h would accept too. One check is stricter here: the sequence number
- * must be higher than that of every datagram that has passed. witness_rx.h accepts any number that
- * it has not seen before. The order of the checks is that of witness_rx.h, cheap checks first.
+ * gateway/witness/witness_rx.h would accept too. One check is stricter here: the datagram's
+ * sequence number must be higher than the sequence numbers of all datagrams that have passed.
+ * witness_rx.h accepts any number that it has not seen before. The checks have the same order as in
+ * witness_rx.h, cheap ones first.
  *
  * Frames are read with bpf_skb_load_bytes(), because a driver can leave a part of a frame in pages
  * outside the linear buffer. The program needs only CAP_BPF.

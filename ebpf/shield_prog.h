@@ -20,8 +20,10 @@ struct shield_prog; /* opaque */
 
 /* Load the program. @ip_be32 and @port (host byte order) are the address to which the witness
  * datagrams of @path are sent. Allocates; blocks for the kernel's verifier.
- * Returns 0 and sets *ret_prog, which the caller must end with shield_prog_close(); -EPERM without
- * CAP_BPF; -ENOMEM; or another -errno of bpf(2) if the kernel refuses the program. */
+ * Returns 0 and sets *ret_prog, which the caller must end with shield_prog_close();
+ * -EPERM: the process lacks CAP_BPF;
+ * -ENOMEM;
+ * another -errno of bpf(2): the kernel refuses the program. */
 int shield_prog_open(uint32_t ip_be32, uint16_t port, uint32_t path, struct shield_prog **ret_prog)
 	__attribute__((warn_unused_result));
 
@@ -40,8 +42,8 @@ int shield_prog_fd(const struct shield_prog *prog);
 int shield_prog_set_key(struct shield_prog *prog, uint32_t slot, const struct shield_key *key)
 	__attribute__((warn_unused_result));
 
-/* Returns how many datagrams were dropped with @verdict since the last call. For SHIELD_BAD_MAC,
- * call shield_prog_take_bad_macs(). */
+/* Returns how many datagrams were dropped with @verdict since the last call. Not for
+ * SHIELD_BAD_MAC: shield_prog_take_bad_macs() returns these. */
 uint64_t shield_prog_take_count(struct shield_prog *prog, enum shield_verdict verdict);
 
 /* Returns how many datagrams with the key_id of the key in @slot had a wrong mac since the last

@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-#define SHIELD_SLOTS 128 /* number of slots, each for one key */
+#define SHIELD_SLOTS 128 /* number of keys that the shield can have */
 
 /* A slot of the map of keys: one key, and what the program has recorded about its datagrams. If a
  * slot is all zero, it has no key. */

@@ -226,7 +226,7 @@ static __always_inline int write_frame(struct __sk_buff *skb, const struct witne
 
 /* Send one sample through each path that has a route. First send a clone through the client
  * network, then the frame itself through the backup network. If one path fails, the sample is still
- * sent through the second path. */
+ * sent through the other path. */
 static __always_inline int emit(struct __sk_buff *skb, struct witness_control *control,
 				struct witness_state *state, __u64 time_ns)
 {

@@ -98,8 +98,8 @@ static struct witness_prog_taps pinned_taps(const char *pin_dir)
 	return taps;
 }
 
-/* Check whether the pinned maps can be taken over. If not, end that witness, because nothing in its
- * maps is worth keeping. */
+/* Check whether the pinned witness can be taken over. If not, end it; nothing in its maps is worth
+ * keeping. */
 static int find_pinned(struct witness_prog *prog)
 {
 	struct witness_prog_taps pinned = pinned_taps(prog->pin_dir);

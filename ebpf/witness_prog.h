@@ -57,8 +57,8 @@ struct witness_prog {
 	struct witness_state *state;	 /* mapped page of the map witness_state */
 	int lock_fd;	   /* descriptor of pin_dir; keeps it locked */
 	struct witness_prog_taps taps;
-	/* true if witness_prog_open() found a pinned witness of these taps; that witness
-	 * never stopped sending */
+	/* true if witness_prog_open() found a pinned witness of these taps; it has never stopped
+	 * sending */
 	bool is_taken_over;
 	char pin_dir[256];
 };
@@ -75,13 +75,15 @@ int witness_prog_open(struct witness_prog *prog, const struct witness_prog_confi
 		      enum witness_prog_step *ret_step) __attribute__((warn_unused_result));
 
 /* Detach the filters from the taps, and remove pins and directory. The helper's filter is removed
- * when the caller deletes the helper. A missing tap or filter is no error. Tries all steps even if
- * one fails. Returns 0, or the -errno of the first step that failed. */
+ * when the caller deletes the helper. A missing tap or filter is no error. If a step fails, the
+ * other steps are still tried. Returns 0, or the -errno of the first step that failed. */
 int witness_prog_detach(struct witness_prog *prog) __attribute__((warn_unused_result));
 
-/* Detach and unpin a witness that an earlier process left, as witness_prog_detach() does. Detaches
- * it from the taps for which it was made, and from @taps. Returns 0, -EBUSY if another process
- * controls this witness, or another -errno. */
+/* Detach and unpin the witness that an earlier process left in @pin_dir. Does what
+ * witness_prog_detach() does, for the taps for which that witness was made, and also for @taps.
+ * Returns 0, also if there is no such witness;
+ * -EBUSY: another process controls this witness;
+ * other -errno. */
 int witness_prog_remove_left(const char *pin_dir, const struct witness_prog_taps *taps)
 	__attribute__((warn_unused_result));
 

@@ -64,13 +64,16 @@ struct witness_state {
 	__u64 to_guest;	  /* frames sent to the guest through its taps */
 	/* when the last sample was taken; the next sample is due interval_ns later */
 	__u64 sampled_ns;
-	/* time of the sample whose clone has not reached witness_emit yet; 0: none */
+	/* time of the last sample, until witness_emit receives that sample's clone; then 0 */
 	__u64 token_ns;
 	__u64 sampled;	  /* samples taken */
 	__u64 sent[WITNESS_N_PATHS]; /* datagrams passed to the path's device */
 	__u64 failed_clone; /* samples that could not be cloned into the helper device */
-	__u64 failed_emit[WITNESS_N_PATHS]; /* samples for which the path sent no datagram */
-	/* frames on the helper device that are not samples, or are further segments of a sample */
+	/* samples for which no datagram was sent through the path. Two kinds of samples are counted
+	 * for WITNESS_BACKUP, but not for WITNESS_CLIENT: those from which no datagram could be
+	 * made, and those for which the path had no route */
+	__u64 failed_emit[WITNESS_N_PATHS];
+	/* frames on the helper device that are not samples, and further segments of a sample */
 	__u64 stray;
 };
 

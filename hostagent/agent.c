@@ -35,7 +35,7 @@
 struct agent {
 	const struct agent_config *config;
 	struct wire_tls_context *tls;
-	uint64_t tls_looked_ns; /* time of the last check of the certificates' files */
+	uint64_t tls_looked_ns; /* when the certificates' files were last checked */
 	struct wire_tls_context *peer_tls; /* TLS context for connections from other hosts; NULL:
 					    * peer_listen is not set */
 	struct peer_server *peers;	   /* NULL: peer_listen is not set */
@@ -45,11 +45,12 @@ struct agent {
 	struct guard *guard; /* NULL: the guard could not be opened */
 	struct link *link; /* NULL: not connected */
 	bool is_up;	      /* the gateway has answered our HELLO on `link` with WELCOME */
-	struct redial redial; /* how soon to reconnect after the link was lost */
+	struct redial redial; /* how soon to connect again after the link was lost */
 	uint64_t connect_at_ns, retry_ns, beat_at_ns, report_at_ns;
-	uint64_t beat_sent_ns; /* boot time of the newest BEAT, on any connection; 0: none yet */
-	/* the highest incarnation of all gateways that this host has obeyed. It is stored in a file
-	 * before the host obeys the gateway */
+	/* clock_boot_ns() of the newest BEAT on any connection; 0: none yet */
+	uint64_t beat_sent_ns;
+	/* the highest incarnation of all gateways that this host has obeyed; it is written to a
+	 * file before the host obeys */
 	uint64_t obeyed;
 	uint32_t seq;  /* sequence number of the next control frame */
 	int wake_fd;   /* eventfd, written when a VM has a report or an answer to send */
@@ -65,8 +66,7 @@ static void wake(void *arg)
 	const struct agent *a = arg;
 	uint64_t one = 1;
 
-	/* Do not log EAGAIN: it means that the counter is full, so the loop is about to wake up
-	 * anyway. */
+	/* Do not log EAGAIN: it means that the counter is full, so the loop will wake up anyway. */
 	if (write(a->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_debug("wake: %s, ignoring", strerror(errno));
 }
@@ -158,8 +158,8 @@ static void connect_gateway(struct agent *a)
 	a->seq = 0;
 }
 
-/* Finish and send the frame whose payload was written with @w. If the link cannot accept the frame,
- * disconnect. */
+/* Finish the frame whose payload was written with @w, and send it. If the link does not take the
+ * frame, disconnect. */
 static void send_built(struct agent *a, struct wire_header *header, struct bytes_writer *w)
 {
 	size_t size;
@@ -457,7 +457,7 @@ static int open_vms(struct agent *a)
 		const struct agent_vm_config *config = &a->config->vms[i];
 		int r;
 
-		if (!*config->name) { /* without a name, no order can reach the VM */
+		if (!*config->name) { /* without a name, the VM can get no order */
 			log_error("%s; no VM is served by this file", config->fault);
 			continue;
 		}
@@ -492,8 +492,8 @@ static int new_tls(struct agent *a, enum wire_tls_side side, struct wire_tls_con
 	return r;
 }
 
-/* Pass a connection from another host to the VM that it is for. Runs on the peer server's thread,
- * which starts only when the list of VMs is complete. */
+/* Pass a connection from another host to its VM. Runs on the peer server's thread, which starts
+ * only after the list of VMs is complete. */
 static uint16_t take_peer(void *arg, const struct peer_offer *offer, struct error *ret_error)
 {
 	struct vm *vm = find_vm(arg, offer->vm);
@@ -534,7 +534,7 @@ static int start(struct agent *a)
 	if (r < 0)
 		return r;
 	/* Mode 0711: QEMU's user must reach the sockets of the disks' servers in this directory,
-	 * but need not list it. */
+	 * but must not list it. */
 	r = fd_mkdir_p(a->config->run_dir, 0711);
 	if (r < 0) {
 		log_error("run_dir %s: %s", a->config->run_dir, strerror(-r));
@@ -586,7 +586,7 @@ int agent_run(const struct agent_config *config, const char *config_path, struct
 		vm_print_figures(a->vms, a->n_vms);
 	}
 	link_free(a->link);
-	/* close the peer server before the VMs, since it passes connections to them */
+	/* close the peer server before the VMs: it passes connections to them */
 	peer_server_close(a->peers);
 	for (uint32_t i = 0; i < a->n_vms; i++)
 		vm_close(a->vms[i]);

@@ -16,9 +16,10 @@
 
 struct onward;
 
-/* Run the agent until a signal ends it, or its next program replaces it. @config was read from
- * @config_path. @onward: what the agent's last program handed on, or NULL. All are borrowed.
- * Returns 0, or -errno if the agent could not start (the reason was logged). */
+/* Run the agent until a signal ends it, or until its next program replaces it. @config was read
+ * from @config_path. @onward: what the agent's last program handed on, or NULL. The caller keeps
+ * all three.
+ * Returns 0 when the agent has ended; -errno if it could not start (the reason was logged). */
 int agent_run(const struct agent_config *config, const char *config_path, struct onward *onward)
 	__attribute__((warn_unused_result));
 

@@ -17,7 +17,7 @@ void agent_certificates_tick(struct wire_tls_context *tls, struct wire_tls_conte
 	if (wire_tls_context_ends_soon(tls, (int64_t)time(NULL), &error))
 		log_warn("%s", error.text);
 	if (peer_tls)
-		/* ignore the result: both contexts use the same files, so the call above has logged
-		 * any error */
+		/* ignore the result: both contexts have the same files, so the call above has
+		 * logged any error */
 		(void)!wire_tls_context_refresh(peer_tls, &error);
 }

@@ -47,7 +47,7 @@ static unsigned int check_tls(const struct agent_config *config, FILE *out)
 	return 0;
 }
 
-/* Check a VM's QEMU command line, with the code that the standby uses. */
+/* Check a VM's QEMU command line with the code that the standby uses. */
 static unsigned int check_command(const struct agent_config *config,
 				  const struct agent_vm_config *vm, FILE *out)
 {

@@ -17,14 +17,14 @@
 #include "wire/tls.h"
 
 /* Make a TLS context with the host's own identity. The caller frees *ret_tls. Returns 0;
- * -EINVAL: the certificate does not belong to a host;
- * or an error of wire_tls_context_new().
+ * -EINVAL: the certificate is not one of a host;
+ * other -errno: an error of wire_tls_context_new().
  * On error *ret_error names the file. */
 int agent_tls_new(const struct agent_config *config, enum wire_tls_side side,
 		  struct wire_tls_context **ret_tls, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Write each fault to @out, one line each. Returns the number of faults. */
+/* Write each fault to @out, one per line. Returns the number of faults. */
 unsigned int agent_check(const struct agent_config *config, FILE *out)
 	__attribute__((warn_unused_result));
 

@@ -17,23 +17,24 @@
 #include "base/program.h"
 #include "base/syncing.h"
 
-#define HURRY_NS CLOCK_NS_PER_S /* how long the threads keep precedence (base/hurry.h) after the
-				 * program was replaced */
+/* how long the threads keep precedence (base/hurry.h) after this program has replaced the last
+ * one */
+#define HURRY_NS CLOCK_NS_PER_S
 #define GO_ON_NS (2 * CLOCK_NS_PER_S) /* how long to wait for the guests when the agent ends */
 
 void agent_replace_init(struct agent_replace *replace, const char *config_path,
 			const struct onward *onward)
 {
 	*replace = (struct agent_replace){.config_path = config_path, .check_fd = -1};
-	/* The last program gave its threads precedence (base/hurry.h). This program's threads keep
-	 * it for HURRY_NS. */
+	/* The last program gave its threads precedence (base/hurry.h). This program's threads have
+	 * it too, and keep it for HURRY_NS. */
 	if (onward)
 		replace->hurry_until_ns = clock_mono_ns() + HURRY_NS;
 	plan_init(&replace->plan);
 	inherited_take(&replace->inherited, onward);
 }
 
-/* ---- the next program's check */
+/* ---- the check of the next program */
 
 static void start_check(struct agent_replace *r, struct vm *const *vms, uint32_t n_vms)
 {
@@ -224,7 +225,7 @@ void agent_replace_end(struct agent_replace *r, struct vm *const *vms, uint32_t 
 
 	stop_check(r);
 	inherited_done(&r->inherited);
-	/* In the phase WAITING, some guests may not run again yet. So wait for them below. */
+	/* In the phase WAITING, some guests may not run again yet: wait for them below. */
 	if (r->plan.phase == PLAN_IDLE || r->plan.phase == PLAN_CHECKING)
 		return;
 	log_warn("this program is not replaced: the agent ends");
@@ -277,7 +278,7 @@ void agent_replace_go(struct agent_replace *r, struct vm *const *vms, uint32_t n
 		fd = onward_write(onward);
 	FAULT_POINT(FAULT_HANDED_ON);
 	error = fd < 0 ? fd : onward_exec(program_path(), r->config_path, onward, fd);
-	syncing_hold(false); /* otherwise threads would wait for ever, and the VMs could not be
-			      * closed */
+	/* otherwise threads would wait for ever, and the VMs could not be closed */
+	syncing_hold(false);
 	log_error("no next program: %s; a restart of the agent helps", strerror(-error));
 }

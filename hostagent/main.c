@@ -1,5 +1,5 @@
-/* The program holdfast-agent, of which each hypervisor runs one: reads options and configuration,
- * then calls agent_run(). */
+/* The program holdfast-agent, which runs on each hypervisor: reads options and configuration, then
+ * calls agent_run(). */
 #include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
@@ -25,9 +25,11 @@
 struct options {
 	const char *config;
 	bool check_config;
-	const char *check_onward; /* version of the handover record that this program must be able
-				   * to read; NULL: option not given */
-	char **names; /* with check_onward: names of the VMs to be taken over; NULL-terminated */
+	/* version of the handover record that this program must be able to read; NULL: option not
+	 * given */
+	const char *check_onward;
+	/* with check_onward: names of the VMs that are to be taken over; NULL-terminated */
+	char **names;
 };
 
 static void print_help(void)
@@ -48,8 +50,8 @@ static void print_help(void)
 	agent_config_print_help(stdout);
 }
 
-/* Parse the options. Returns 0 if the agent is to be started; 1 if nothing is left to do (exit with
- * 0); -EINVAL if the usage is wrong. */
+/* Parse the options. Returns 0 if the agent is to be started; 1 if the program can end with status
+ * 0; -EINVAL if the usage is wrong. */
 static int parse_options(int argc, char **argv, struct options *ret_options)
 {
 	static const struct option table[] = {
@@ -94,7 +96,8 @@ static int parse_options(int argc, char **argv, struct options *ret_options)
 	return 0;
 }
 
-/* Can this program take over from an agent that hands on a record of version @version? */
+/* Can this program take over from an agent that hands on a record of @version? Returns the exit
+ * status. */
 static int check_onward(const struct agent_config *config, const char *version, char **names)
 {
 	for (uint32_t i; *names; names++) {
@@ -117,8 +120,8 @@ static int check_onward(const struct agent_config *config, const char *version, 
 	return agent_check(config, stderr) == 0 ? 0 : 1;
 }
 
-/* @is_next: this program has replaced one that tracked guests. These guests stand still now, so do
- * not spend time on a probe of tracking. */
+/* Check what this host can do. @is_next: this program has replaced one that tracked guests. These
+ * guests stand still now, so no time must be spent on a probe of tracking. */
 static int check_machine(bool is_next)
 {
 	struct error error;
@@ -128,8 +131,7 @@ static int check_machine(bool is_next)
 		return -EINVAL;
 	}
 	if (!is_next && track_probe(&error) < 0) {
-		/* This is not an error: a host that is only ever a standby does not need
-		 * tracking. */
+		/* This is not an error: a host that only keeps standbys needs no tracking. */
 		log_warn("this host cannot be a primary: %s", error.text);
 	}
 	return 0;
@@ -176,7 +178,7 @@ int main(int argc, char **argv)
 		log_set_level((enum log_level)config.log_level);
 	onward_take(&onward);
 	r = check_machine(onward != NULL);
-	/* called early: it forks, which is cheap while this process is small */
+	/* early, because it forks, which is cheap while this process is small */
 	if (r == 0 && letgo_init(!onward) < 0)
 		log_warn(
 			"no process can be made: should this agent die in a pause, its guest waits "

@@ -225,7 +225,7 @@ static const struct config_key vm_keys[] = {
 		   "most bytes of one buffered epoch; 0: twice the RAM"),
 };
 
-/* Parse an address with port, such as "198.18.1.2:7402". Returns 0 or -EINVAL. */
+/* Parse an address with a port, such as "198.18.1.2:7402". Returns 0 or -EINVAL. */
 static int parse_endpoint(const char *text, struct config_address *ret_address)
 {
 	const char *colon = strchr(text, ':');
@@ -286,11 +286,11 @@ static int parse_peers(const char *path, struct agent_vm_config *vm, struct erro
 	return 0;
 }
 
-/* The characters that a disk's name may have (see vmm/disks.h). */
+/* The characters that are allowed in a disk's name (see vmm/disks.h). */
 static const char disk_name_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				      "0123456789_.-";
 
-/* Skip the word @format and a colon at *at, if both are before @end. */
+/* If there are the word @format and a colon at *at, and they end before @end, skip them. */
 static bool skip_format(const char **at, const char *end, const char *format)
 {
 	size_t size = strlen(format);
@@ -301,7 +301,8 @@ static bool skip_format(const char **at, const char *end, const char *format)
 	return true;
 }
 
-/* Parse one disk of the key `disks`, such as "root:/var/lib/web1.raw". @word has @size bytes. */
+/* Parse one disk of the key `disks`, such as "root:/var/lib/web1.raw". @size: the length of
+ * @word. */
 static int parse_disk(const char *word, size_t size, struct agent_disk *ret_disk)
 {
 	const char *colon = memchr(word, ':', size), *end = word + size, *path;
@@ -314,7 +315,7 @@ static int parse_disk(const char *word, size_t size, struct agent_disk *ret_disk
 	path = colon + 1;
 	is_qcow2 = skip_format(&path, end, "qcow2");
 	if (!is_qcow2)
-		(void)skip_format(&path, end, "raw"); /* optional: raw is the default */
+		(void)skip_format(&path, end, "raw"); /* "raw:" may be left out */
 	if (end - path < 2 || *path != '/' || (size_t)(end - path) >= sizeof(ret_disk->path))
 		return -EINVAL;
 	memset(ret_disk, 0, sizeof(*ret_disk));
@@ -334,8 +335,8 @@ static bool has_disk(const struct agent_vm_config *vm, const struct agent_disk *
 	return false;
 }
 
-/* Check disk_durability and the place of the disk log. If the image is a block device, a log beside
- * it would be in /dev, which is in memory. */
+/* Check disk_durability and where the disk log will be. If the first image is a block device, a log
+ * beside it would be in /dev, and so in memory. */
 static int check_disk_log(const char *path, const struct agent_vm_config *vm, struct error *error)
 {
 	if (vm->disk_durability == AGENT_DURABILITY_BOTH && vm->disk_flushes)
@@ -400,8 +401,8 @@ static int parse_taps(const char *path, struct agent_vm_config *vm, struct error
 	return r;
 }
 
-/* Check the settings that only a drill uses. If they are wrong, the VM is protected all the
- * same. */
+/* Check the settings that only a drill uses. Faults in them do not keep the VM from being
+ * protected. */
 static void check_drill(const char *path, struct agent_vm_config *vm)
 {
 	struct config_address target;
@@ -420,7 +421,7 @@ static void check_drill(const char *path, struct agent_vm_config *vm)
 			 "192.0.2.7:5432", path);
 }
 
-/* Check the rules that the key tables cannot express. */
+/* Check what the key tables cannot express. */
 static int check_vm(const char *path, struct agent_vm_config *vm, struct error *error)
 {
 	int r = parse_taps(path, vm, error);
@@ -450,8 +451,8 @@ static int check_vm(const char *path, struct agent_vm_config *vm, struct error *
 	return parse_disks(path, vm, error);
 }
 
-/* Read the command file. Only the standby needs the command. So with a wrong file, this host can
- * still be the primary. */
+/* Read the command file. Only a standby needs the command, so with a wrong file this host can still
+ * be the primary. */
 static void load_command(struct agent_vm_config *vm)
 {
 	size_t size;
@@ -465,7 +466,7 @@ static void load_command(struct agent_vm_config *vm)
 			 vm->file, vm->command_file, fd_trust_text(r));
 }
 
-/* Record why a VM's file cannot be used. The VM then gets the name of the file. */
+/* Record why a VM's file cannot be used. The VM then gets its name from the file's name. */
 static void set_fault(struct agent_vm_config *vm, const char *path, const char *fault)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;

@@ -1,9 +1,9 @@
 /* agent_config.h - reads the agent's two kinds of configuration files: agent.ini, and one VM.ini
  * per VM.
  *
- * A mistake in one VM's file must not leave the host's other VMs without an agent. So a VM with a
- * wrong file is no error: the VM is listed with its fault, and carries out no orders. Its reports
- * show the fault to the operator.
+ * A mistake in one VM's file must not leave the host's other VMs without an agent. So a wrong file
+ * is not an error of the whole load: its VM is listed with the fault, and carries out no orders.
+ * The VM's reports show the fault to the operator.
  *
  * Where: main.c loads the files once, at the start. Threads: any thread can read the result, which
  * does not change.
@@ -31,15 +31,15 @@ struct agent_disk {
 	bool is_qcow2;             /* the image's format is qcow2, not raw */
 };
 
-/* Which hosts must have stored an epoch's writes on a disk before the epoch's output is released
+/* Which hosts must have an epoch's writes on their disks before the epoch's output is released
  * (docs/disks.md). */
 enum agent_durability {
 	AGENT_DURABILITY_STANDBY = 0,
 	AGENT_DURABILITY_BOTH	 = 1,
-	AGENT_DURABILITY_MEMORY	 = 2, /* no host */
+	AGENT_DURABILITY_MEMORY	 = 2, /* none: in memory is enough */
 };
 
-/* What to do with a guest that was fenced on this host, when this host is to become the VM's
+/* What to do with a guest that was fenced on this host, if this host is to become the VM's
  * standby. */
 enum agent_fenced_guest {
 	AGENT_FENCED_GUEST_KEEP = 0, /* an operator ends its QEMU */
@@ -63,8 +63,8 @@ struct agent_vm_config {
 	uint64_t clock_step_max_ns;
 	uint32_t clock_alarm_percent;
 	uint32_t epochs_in_flight;
-	/* limits. The guest is throttled if an epoch takes longer than stretch_max_ns to reach the
-	 * standby, or if copying its pages in the pause takes longer than copy_max_ns */
+	/* Limits: the guest is throttled if an epoch takes longer than stretch_max_ns to reach the
+	 * standby, or if copying an epoch's pages during the pause takes longer than copy_max_ns */
 	uint64_t stretch_max_ns, copy_max_ns;
 	uint32_t throttle_max;		      /* percent */
 	uint32_t held_frames_max;
@@ -76,19 +76,20 @@ struct agent_vm_config {
 	uint64_t ram_copy_bytes_per_s;
 	uint64_t ram_verify_bytes_per_s, ram_verify_every_ns;
 	int disk_flushes; /* 0: "in-pause"; 1: "outside", which sets engine_config.skips_flushes */
-	/* shortest time between two witness datagrams; 0 if there is to be no witness */
+	/* shortest time between two witness datagrams; 0: this VM has no witness */
 	uint64_t witness_ns;
-	/* memory in bytes for references (copies of pages as the standby has them); 0 means a
+	/* memory in bytes for the reference (copies of pages as the standby has them); 0 means a
 	 * quarter of guest RAM */
 	uint64_t reference_bytes;
 	uint32_t encode_threads;  /* number of threads; 0 means workers_default_threads() */
 	int codec;		  /* PAGE_FEATURE_* bits: delta classes that may be used */
 	int second_stage;	  /* enum stage_mode */
 	int gateway_lost;	  /* enum agree_policy */
-	uint64_t gateway_lost_ns; /* the gateway counts as lost after being silent for this long */
+	/* how long the gateway must be silent before it counts as lost */
+	uint64_t gateway_lost_ns;
 	int fenced_guest;	      /* enum agent_fenced_guest */
-	uint32_t fenced_guest_keep_s; /* for AGENT_FENCED_GUEST_END: how long the guest is kept
-				       * before it is ended */
+	/* for AGENT_FENCED_GUEST_END: how long the guest is kept before it is ended */
+	uint32_t fenced_guest_keep_s;
 	uint32_t copy_keep_s; /* how long a copy that is no longer wanted stays in memory */
 	/* the VM's other hosts, in the form "NAME@ADDRESS:PORT NAME@ADDRESS:PORT"; "" if none is
 	 * given. There is room for one more than allowed, so that the error message can say that
@@ -131,7 +132,7 @@ struct agent_vm_config {
 	char fault[ERROR_TEXT_BYTES];
 	/* why this host cannot be the standby; "" if it can. With a fault, command is NULL */
 	char standby_fault[ERROR_TEXT_BYTES];
-	/* why a drill would fail; "": nothing is wrong. Other orders work all the same */
+	/* why a drill would fail; "": no reason is known. Other orders are not affected */
 	char drill_fault[ERROR_TEXT_BYTES];
 };
 
@@ -141,7 +142,7 @@ struct agent_config {
 	char ca[AGENT_PATH_MAX], crl[AGENT_PATH_MAX], cert[AGENT_PATH_MAX], key[AGENT_PATH_MAX];
 	char vm_dir[AGENT_PATH_MAX];
 	char run_dir[AGENT_PATH_MAX];
-	char role_dir[AGENT_PATH_MAX]; /* directory whose files must survive a reboot */
+	char role_dir[AGENT_PATH_MAX]; /* on a disk: its files must survive a reboot */
 	char pin_dir[AGENT_PATH_MAX];
 	uint64_t beat_ns;
 	/* ADDRESS:PORT at which this host accepts connections of other hosts; "" if it accepts
@@ -154,17 +155,18 @@ struct agent_config {
 	uint32_t n_vms;
 };
 
-/* Read @path and every *.ini file in its vm_dir. If a VM's file is wrong, the VM is in *ret_config
- * with its fault ("FILE:LINE: what is wrong, expected what"). Returns 0; the caller must free
- * *ret_config with agent_config_done(). If @path or the vm_dir is wrong, returns -errno, and
- * *ret_error says the file, the line and what was expected. */
+/* Read @path and every *.ini file in its vm_dir. If a VM's file is wrong, this is no error: the VM
+ * is in *ret_config with its fault ("FILE:LINE: what is wrong, expected what").
+ * Returns 0: the caller must free *ret_config with agent_config_done();
+ * -errno: @path or its vm_dir is wrong. *ret_error names file and line, and says what was
+ * expected. */
 int agent_config_load(const char *path, struct agent_config *ret_config,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 void agent_config_done(struct agent_config *config); /* accepts a zeroed struct */
 
 /* Print every key with type, default and meaning. */
 void agent_config_print_help(FILE *out);
-/* Print every value in force, file by file. VMs with a fault are left out. */
+/* Print the values in force, file by file. VMs with a fault are left out. */
 void agent_config_print(FILE *out, const struct agent_config *config);
 
 #endif

@@ -19,9 +19,8 @@ static void forget_vm(struct agent_vm_config *vm, const char *fault)
 	snprintf(vm->fault, sizeof(vm->fault), "%s", fault);
 }
 
-/* Make the VMs' names unique. If two usable files have the same VM name, use neither file, because
- * nobody knows which is right. If one of two files is unusable, the name belongs to the usable
- * file. */
+/* Make the VMs' names unique. If two files without a fault name the same VM, use neither, because
+ * nobody knows which is right. If one of the two has a fault, the name belongs to the other. */
 static void settle_names(struct agent_config *config)
 {
 	char fault[ERROR_TEXT_BYTES];
@@ -44,8 +43,8 @@ static void settle_names(struct agent_config *config)
 	}
 }
 
-/* Find something that only one guest can have, but both VMs name. Returns the kind of thing, and
- * sets *ret_name to its name. Returns NULL if there is none. */
+/* Find something that only one guest can have, but that both VMs name. Returns what kind of thing
+ * it is, and *ret_name is its name. Returns NULL if there is no such thing. */
 static const char *find_shared(const struct agent_vm_config *a, const struct agent_vm_config *b,
 			       const char **ret_name)
 {
@@ -76,7 +75,7 @@ static const char *find_shared(const struct agent_vm_config *a, const struct age
 	return NULL;
 }
 
-/* Use neither of two VMs that name the same tap, disk or other thing. */
+/* If two VMs name the same tap, disk or other thing, use neither. */
 static void settle_things(struct agent_config *config)
 {
 	char fault[ERROR_TEXT_BYTES];

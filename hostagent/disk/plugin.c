@@ -13,9 +13,9 @@
  *                          the flushed data with the epoch
  *      read                refused: a mirror never reads its target
  *
- * Threads: nbdkit's thread model is SERIALIZE_REQUESTS, so one thread serves a connection.
- * plugin_open() accepts one connection at a time. So only one thread appends to the ring, and needs
- * no lock.
+ * Threads: with nbdkit's thread model SERIALIZE_REQUESTS, one thread serves a connection.
+ * plugin_open() accepts only one connection at a time. So only one thread appends to the ring, and
+ * no lock is needed.
  */
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
@@ -35,11 +35,11 @@
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS
 
-/* How long a new connection waits for the end of the previous one. QEMU can close a connection and
+/* How long a new connection waits for the end of the one before. QEMU can close a connection and
  * connect again before this process has noticed the close. */
 #define OPEN_WAIT_S 1
 
-/* the largest request; nbdkit proposes the same limit to clients */
+/* the largest request; nbdkit offers clients the same limit */
 #define REQUEST_BYTES_MAX (32u << 20)
 
 static int ring_fd = -1, lifeline_fd = -1;
@@ -91,7 +91,7 @@ static int plugin_config_complete(void)
 	return 0;
 }
 
-/* Wait until the agent has ended, then end this process. Nothing needs to be saved: only the agent
+/* Wait until the agent has ended, then end this process. It has nothing to save: only the agent
  * reads the ring. */
 static void *watch_lifeline(void *arg)
 {
@@ -110,9 +110,9 @@ static int plugin_after_fork(void)
 
 	if (lifeline_fd < 0)
 		return 0;
-	/* PR_SET_PDEATHSIG sends its signal when the thread that started us ends, not when the
-	 * whole parent ends. The agent replaces its program by exec, which ends all its threads,
-	 * but this server must go on. */
+	/* Make sure that PR_SET_PDEATHSIG is not set. Its signal is sent when the thread that
+	 * started us ends, not when the whole parent ends. When the agent replaces its program by
+	 * exec, all its threads end, but this server must go on. */
 	if (prctl(PR_SET_PDEATHSIG, 0) < 0)
 		nbdkit_error("PR_SET_PDEATHSIG: %m");
 	error = pthread_create(&thread, NULL, watch_lifeline, NULL);

@@ -64,7 +64,7 @@ int ring_write_header(struct disk_ring *ring, const char *owner, const char *boo
 	(void)snprintf(h->owner, sizeof(h->owner), "%s", owner);
 	(void)snprintf(h->boot, sizeof(h->boot), "%s", boot);
 	atomic_store(&h->term, term);
-	/* Only the next store makes the file a valid ring. So if the agent is killed before it, no
+	/* Only the next store makes the file a valid ring. If the agent is killed before it, no
 	 * half-made ring is used. */
 	atomic_signal_fence(memory_order_seq_cst);
 	h->magic = RING_MAGIC;
@@ -117,15 +117,15 @@ uint64_t disk_ring_waiting(const struct disk_ring *ring)
 	return waiting < ring->data_bytes ? waiting : ring->data_bytes;
 }
 
-/* Can @pos be a position in the ring? It must be a multiple of 8. It must not be before the tail,
- * or beyond the tail by more than the ring's size. */
+/* Can @pos be a position in the ring? It must be a multiple of 8, not before the tail, and not
+ * further beyond the tail than the ring's size. */
 static bool is_position(const struct disk_ring *ring, uint64_t pos)
 {
 	return pos % 8 == 0 && pos - ring->tail <= ring->data_bytes;
 }
 
-/* Decode a record's header: @word has op and bytes, @offset the offset. Returns false if any of
- * them is out of bounds. */
+/* Decode a record's header: @word contains op and bytes, @offset is the offset. Returns false if
+ * any of these is out of bounds. */
 static bool decode(const struct disk_ring *ring, uint64_t word, uint64_t offset,
 		   struct disk_record *ret)
 {
@@ -154,7 +154,7 @@ int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 		return -EBADMSG;
 	if (*pos == end)
 		return 0;
-	/* Read each word of the header only once. A hostile writer can change the words after our
+	/* Read each word of the header only once: a hostile writer could change it after our
 	 * check. */
 	if (end - *pos < size || !decode(ring, words[0], words[1], &record))
 		return -EBADMSG;
@@ -179,7 +179,7 @@ int disk_ring_read_run(const struct disk_ring *ring, uint64_t *pos, uint64_t end
 	if (r <= 0 || ret_record->op == DISK_WRITE)
 		return r;
 	at = *pos;
-	/* if the next record is not valid, the next call says so */
+	/* if the next record is not valid, a later call says so */
 	while (disk_ring_read(ring, &at, end, &next) == 1 && next.op == ret_record->op &&
 	       next.offset == ret_record->offset + ret_record->bytes &&
 	       next.bytes <= DISK_RING_RECORD_MAX - ret_record->bytes) {
@@ -196,7 +196,8 @@ static void wake_writer(struct disk_ring *ring)
 	struct ring_header *h = ring->header;
 
 	/* The writer sets is_waiting and then looks for room. We make room and then read
-	 * is_waiting. So the writer sees the room, or we see is_waiting and wake the writer. */
+	 * is_waiting. So either the writer sees the room, or we see is_waiting and wake the
+	 * writer. */
 	if (!atomic_load(&h->is_waiting))
 		return;
 	atomic_fetch_add(&h->wakes, 1);
@@ -219,8 +220,8 @@ void disk_ring_set_sealing(struct disk_ring *ring, bool is_sealing)
 		wake_writer(ring);
 }
 
-/* Ask the writer to empty its table of hashes. After that, an empty entry means "the block is zero"
- * if @is_zero, or "the block's content is not known" if not. */
+/* Ask the writer to empty its table of hashes. An empty entry then means "the block is zero" if
+ * @is_zero, otherwise "the block's content is not known". */
 static void wish(struct disk_ring *ring, bool is_zero)
 {
 	uint64_t old = atomic_load_explicit(&ring->header->table_wish, memory_order_relaxed);
@@ -271,7 +272,7 @@ const char *disk_ring_why_new(const struct disk_ring *ring)
 	return ring->why_new;
 }
 
-/* ---- figures */
+/* ---- counters */
 
 static uint64_t count_of(const struct disk_ring *ring, enum ring_counter counter)
 {

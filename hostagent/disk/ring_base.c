@@ -1,4 +1,4 @@
-/* Fills the table of hashes according to the content of the standby's image; see ring.h. */
+/* Fills the table of hashes from the content of the standby's image; see ring.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "disk/ring_private.h"
 
-#define BATCH 256u /* hashes that are written at a time */
+#define BATCH 256u /* hashes that are written in one call */
 
 uint64_t disk_ring_base_seed(const struct disk_ring *ring)
 {
@@ -17,8 +17,8 @@ int disk_ring_base_begin(struct disk_ring *ring)
 {
 	uint64_t wish = (atomic_load(&ring->header->table_wish) | 1) + 1;
 
-	/* If this process is killed before the last store below, the next writer empties the
-	 * table. */
+	/* If this process is killed before the last store below, the next writer empties the table,
+	 * because table_wish and table_done differ. */
 	atomic_store(&ring->header->table_wish, wish);
 	if (fallocate(ring->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)ring->table_at,
 		      (off_t)ring->table_bytes) < 0)
@@ -54,11 +54,11 @@ void disk_ring_base_end(struct disk_ring *ring)
 {
 	uint64_t wish = atomic_load(&ring->header->table_wish);
 
-	/* If the table must still be emptied, its entries mean nothing. */
+	/* If the writer has yet to empty the table, the entries mean nothing. */
 	if (wish != atomic_load(&ring->header->table_done))
 		return;
-	/* If the writer sees the first store but not the second one, it empties the table, which
-	 * does no harm. */
+	/* If the writer sees the first store but not the second, it empties the table, which does
+	 * no harm. */
 	atomic_store(&ring->header->table_wish, wish | 1);
 	atomic_store(&ring->header->table_done, wish | 1);
 }

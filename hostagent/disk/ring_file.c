@@ -1,4 +1,4 @@
-/* A ring in a file, which the next agent finds again; see ring.h. */
+/* A ring in a file, so that the next agent finds it; see ring.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,12 +14,12 @@
 #include "base/fd.h"
 #include "disk/ring_private.h"
 
-#define LOCK_WAIT_NS (2 * CLOCK_NS_PER_S) /* how long to wait for an earlier server's lock; a server
-					   * ends as soon as its agent has ended */
+/* how long to wait for an earlier server's lock; a server ends as soon as its agent has ended */
+#define LOCK_WAIT_NS (2 * CLOCK_NS_PER_S)
 #define LOCK_LOOK_NS CLOCK_NS_PER_MS
 #define BOOT_ID	     "/proc/sys/kernel/random/boot_id"
 
-/* What a file's header must contain to be this disk's ring. */
+/* What a file's header must have if the file is this disk's ring. */
 struct identity {
 	char owner[RING_OWNER_BYTES];
 	char boot[RING_BOOT_BYTES];
@@ -39,9 +39,9 @@ static int identify(const struct disk_ring_id *id, struct identity *ret)
 	return 0;
 }
 
-/* The lock belongs to the open file, which the agent shares with its server. Each descriptor and
- * each mapping keeps the lock. So if the lock is free, neither process can write to the ring any
- * more. */
+/* Get the lock of the file @fd. The lock belongs to the open file, which the agent shares with its
+ * server: it is held as long as one of them has a descriptor or a mapping of it. So after this has
+ * returned true, neither an earlier agent nor its server can write to the ring. */
 static bool lock(int fd)
 {
 	const struct timespec look = {.tv_nsec = LOCK_LOOK_NS};
@@ -55,7 +55,7 @@ static bool lock(int fd)
 	return true;
 }
 
-/* Can all records between tail and head be read? */
+/* Can all records between the tail and the head be read? */
 static bool is_sound(struct disk_ring *ring)
 {
 	uint64_t head = disk_ring_head(ring), at;
@@ -68,7 +68,7 @@ static bool is_sound(struct disk_ring *ring)
 	return r == 0;
 }
 
-/* Map the ring in the file @fd. Returns NULL, or why the file cannot be used. */
+/* Map the ring in the file @fd. Returns NULL on success, otherwise why the file cannot be used. */
 static const char *take(struct disk_ring *ring, int fd, const struct identity *id)
 {
 	struct disk_ring found = {.fd = -1};
@@ -91,8 +91,8 @@ static const char *take(struct disk_ring *ring, int fd, const struct identity *i
 	return is_sound(ring) ? NULL : "its records are damaged";
 }
 
-/* Take over the ring in the file @fd, which has no writer any more. Returns NULL, or why the ring
- * cannot be used. */
+/* Take over the ring in the file @fd, after its writer has ended. Returns NULL on success,
+ * otherwise why the ring cannot be used. */
 static const char *adopt(struct disk_ring *ring, int fd, const struct identity *id)
 {
 	const char *why = lock(fd) ? take(ring, fd, id) : "an earlier server may still write to it";
@@ -118,8 +118,8 @@ static void leave(struct disk_ring *ring)
 	ring->tail = 0;
 }
 
-/* Make a new file. Reserve the memory for all parts but the hashes, so that a full file system is
- * noticed now. */
+/* Make a new file. Reserve the memory for all parts except the hashes, so that a full file system
+ * is noticed now. */
 static int make(struct disk_ring *ring, const char *path, const struct identity *id)
 {
 	off_t data_at = (off_t)(ring->table_at + ring->table_bytes);

@@ -1,5 +1,4 @@
-/* The table of hashes, with the hash of each block's last content. See "Hashes" in
- * ring.h. */
+/* The table of hashes: one for the last content of each block. See "Hashes" in ring.h. */
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,7 +41,7 @@ void ring_hash_follow_wish(struct disk_ring *ring)
 
 	if (wish == atomic_load_explicit(&ring->header->table_done, memory_order_relaxed))
 		return;
-	/* Punch a hole, so that the table's pages are freed and then read as zero. */
+	/* Punch a hole: this frees the table's pages, and they then read as zeros. */
 	if (fallocate(ring->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)ring->table_at,
 		      (off_t)ring->table_bytes) < 0)
 		memset(ring->table, 0, ring->table_bytes);
@@ -54,7 +53,7 @@ static bool empty_means_zero(const struct disk_ring *ring)
 	return atomic_load_explicit(&ring->header->table_done, memory_order_relaxed) & 1;
 }
 
-/* Does the entry @known of the table say that @block has the content with @hash? */
+/* Does the entry @known of the table mean that @block has the content whose hash is @hash? */
 static bool says(const struct disk_ring *ring, struct ring_hash known, uint64_t block,
 		 struct ring_hash hash)
 {
@@ -90,7 +89,7 @@ enum disk_ring_match disk_ring_match(const struct disk_ring *ring, uint64_t bloc
 		       : DISK_RING_OTHER;
 }
 
-/* The fences keep the compiler from moving the store of a hash past the store of `head`. The CPU
+/* The fences keep the compiler from moving a store to the table past the store of `head`. The CPU
  * needs no fence: if this writer is killed, the next writer sees all of its stores in program
  * order. */
 void ring_hash_forget(struct disk_ring *ring, uint64_t block)

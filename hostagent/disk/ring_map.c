@@ -1,4 +1,4 @@
-/* Computes the sizes of a ring's parts, and maps the parts. Used by the reader and the writer. See
+/* Computes the sizes of a ring's parts, and maps the parts, for the reader and the writer. See
  * ring_private.h. */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,7 @@ uint64_t ring_file_bytes(const struct disk_ring *ring)
 	return ring->table_at + ring->table_bytes + ring->data_bytes;
 }
 
-/* Map @bytes bytes of the file, from offset @from in the file to offset @to in the mapping. */
+/* Map @bytes bytes of the file, from offset @from in the file, at offset @to in the mapping. */
 static bool map_part(struct disk_ring *ring, size_t to, size_t bytes, size_t from, int prot)
 {
 	return mmap((uint8_t *)ring->header + to, bytes, prot, MAP_SHARED | MAP_FIXED, ring->fd,
@@ -114,10 +114,12 @@ int disk_ring_map(int fd, struct disk_ring **ret)
 		return -ENOMEM;
 	ring->fd = -1;
 	r = ring_read_header(fd, ring);
+	/* take the descriptor and map the file */
 	if (r == 0) {
 		ring->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 		r = ring->fd < 0 ? -errno : ring_map(ring, true);
 	}
+	/* the header's positions must be possible ones */
 	if (r == 0) {
 		used = atomic_load(&ring->header->head) - atomic_load(&ring->header->tail);
 		if (used > ring->data_bytes || used % 8)

@@ -6,9 +6,9 @@
  *	hashes       16 for each block        -                      read, write
  *	data         soft size + reserve      read, twice            read, write, twice
  *
- * The size of each part is rounded up to RING_ALIGN. Reader and writer each copy the sizes into a
- * struct disk_ring of their own, and never read them from the header again. The reader's struct
- * also has the tail.
+ * Each part is rounded up to RING_ALIGN. Reader and writer each copy the sizes into a struct
+ * disk_ring of their own, and never read them from the header again. The reader's own struct also
+ * has the tail.
  *
  * Threads: see ring.h. The comments in struct ring_header say which side writes each member.
  */
@@ -55,16 +55,17 @@ struct ring_header {
 	/* Written by the writer. */
 	_Alignas(64) _Atomic uint64_t head;
 	_Atomic uint64_t counters[RING_N_COUNTERS];
-	_Atomic uint64_t table_done; /* the value of table_wish when the table was last emptied */
+	/* the value of table_wish for which the table was last emptied */
+	_Atomic uint64_t table_done;
 	_Atomic uint32_t is_waiting; /* 1: the writer waits for room, so wake it after a release */
 	/* 1: the last append found no room, so the next one does not wait */
 	_Atomic uint32_t is_full;
 
 	/* Written by the reader. */
 	_Alignas(64) _Atomic uint64_t tail;
-	/* Grows each time that the reader asks for an empty table of hashes. It also gives the
-	 * meaning of an empty entry. Odd: the block is zero. Even: the block's content is not
-	 * known. */
+	/* Grows each time that the reader asks for an empty table of hashes. Its lowest bit says
+	 * what an empty entry means. 1 (odd): the block is zero. 0 (even): the block's content is
+	 * not known. */
 	_Atomic uint64_t table_wish;
 	/* the word on which the writer waits (futex); grows at each wake-up */
 	_Atomic uint32_t wakes;
@@ -95,13 +96,13 @@ struct disk_ring {
 	size_t map_bytes;	      /* size of the whole mapping, which begins at the header */
 	uint64_t tail;		      /* used by the reader only */
 	int fd;
-	const char *why_new; /* why no earlier ring was adopted; NULL: an earlier ring was
-			      * adopted */
+	/* why no earlier ring was continued; NULL: one was */
+	const char *why_new;
 	/* Used by the writer only: the hash of a zero block of full size, and of a zero block of
 	 * the last block's size. */
 	struct ring_hash zero_hash, last_zero_hash;
-	/* Used by the writer only: for how long appends have waited in the ring's last quarter
-	 * since the tail came to slow_tail. */
+	/* Used by the writer only: how long appends have waited in the ring's last quarter since
+	 * the tail moved to slow_tail. */
 	uint64_t slow_tail, slow_ns;
 };
 
@@ -110,22 +111,21 @@ struct disk_ring {
 int ring_layout(struct disk_ring *ring, uint64_t soft_bytes, uint64_t disk_bytes);
 uint64_t ring_file_bytes(const struct disk_ring *ring);
 
-/* Read the header of the file @fd without mapping the file, and set the sizes of *ring from the
- * header. Returns 0;
- * -EINVAL: the file is not a ring of this version, or has another size than its header says. */
+/* Read the header of the file @fd without mapping the file, and set the sizes in *ring. Returns 0;
+ * -EINVAL: the file is not a ring of this version, or its size is not the one in its header. */
 int ring_read_header(int fd, struct disk_ring *ring);
 
-/* Map the file ring->fd with the sizes from ring_layout(). Returns 0 or -errno; on error nothing is
- * mapped. */
+/* Map the file ring->fd with the sizes that ring_layout() has set. Returns 0 or -errno; on error
+ * nothing is mapped. */
 int ring_map(struct disk_ring *ring, bool is_writer);
 
 /* ---- ring.c, for the reader only */
 
-/* Allocate a ring with its sizes, but without a file. Returns the same as disk_ring_new(). */
+/* Allocate a ring and set its sizes, but make no file. Returns the same as disk_ring_new(). */
 int ring_alloc(uint64_t soft_bytes, uint64_t disk_bytes, struct disk_ring **ret,
 	       struct error *ret_error);
 
-/* Write the header of a new ring whose file is mapped and reads as zero. Returns 0, or -EIO if the
+/* Write the header of a new ring, whose file is mapped and full of zeros. Returns 0, or -EIO if the
  * kernel gave no random numbers. */
 int ring_write_header(struct disk_ring *ring, const char *owner, const char *boot, uint64_t term);
 
@@ -147,7 +147,7 @@ static inline uint64_t ring_block_bytes(const struct disk_ring *ring, uint64_t b
 
 void ring_hash_open(struct disk_ring *ring); /* set zero_hash and last_zero_hash */
 
-/* Empty the table if the reader has asked for it. Call this before each append. */
+/* If the reader has asked for an empty table, empty it. Call this before each append. */
 void ring_hash_follow_wish(struct disk_ring *ring);
 
 bool ring_hash_is_equal(struct ring_hash a, struct ring_hash b);
@@ -156,10 +156,11 @@ struct ring_hash ring_hash_of_zero(const struct disk_ring *ring, uint64_t block)
 
 bool ring_hash_is_known(const struct disk_ring *ring, uint64_t block, struct ring_hash hash);
 
-/* Call ring_hash_forget() before you put a record that changes the block into the ring. Call
- * ring_hash_set() when the reader can read that record. If the writer is killed in between, the
- * block's content counts as unknown, which is safe. */
+/* Mark the block's content as unknown. Call this before you put a record that changes the block
+ * into the ring. If the writer is killed before it calls ring_hash_set(), the content stays
+ * unknown, which is safe. */
 void ring_hash_forget(struct disk_ring *ring, uint64_t block);
+/* Store the hash of the block's new content. Call this when the reader can read the record. */
 void ring_hash_set(struct disk_ring *ring, uint64_t block, struct ring_hash hash);
 
 #endif

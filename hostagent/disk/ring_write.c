@@ -1,5 +1,5 @@
 /* The writer's side of a ring: waits for room, splits requests into records, and leaves out blocks
- * that have not changed. See ring.h. */
+ * whose content is not new. See ring.h. */
 #include <errno.h>
 #include <linux/futex.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static bool is_sealing(const struct disk_ring *ring)
 	return atomic_load(&ring->header->is_sealing);
 }
 
-/* Is there room for @size more bytes, if the ring may hold @limit bytes? */
+/* Is there room for @size more bytes if the ring may have @limit bytes in use? */
 static bool has_room(const struct disk_ring *ring, uint64_t size, uint64_t limit)
 {
 	uint64_t head = atomic_load_explicit(&ring->header->head, memory_order_relaxed);
@@ -26,8 +26,8 @@ static bool has_room(const struct disk_ring *ring, uint64_t size, uint64_t limit
 	return used <= limit && size <= limit - used;
 }
 
-/* Sleep until the ring has room for @size more bytes within @limit, the reader has begun a seal, or
- * @wait_ns have passed. */
+/* Sleep until the ring has room for @size more bytes within @limit; or the reader has begun a seal;
+ * or @wait_ns have passed. */
 static void wait_for_room(struct disk_ring *ring, uint64_t size, uint64_t limit, uint64_t wait_ns)
 {
 	struct ring_header *h = ring->header;
@@ -42,7 +42,7 @@ static void wait_for_room(struct disk_ring *ring, uint64_t size, uint64_t limit,
 			break;
 		left.tv_sec = (time_t)((wait_ns - waited_ns) / CLOCK_NS_PER_S);
 		left.tv_nsec = (long)((wait_ns - waited_ns) % CLOCK_NS_PER_S);
-		/* The result does not matter: after any end of the wait, the loop checks its
+		/* The result does not matter: whatever has ended the wait, the loop checks its
 		 * conditions again. */
 		(void)syscall(SYS_futex, &h->wakes, FUTEX_WAIT, wakes, &left, NULL, 0);
 		waited_ns = clock_mono_ns() - start_ns;
@@ -51,7 +51,7 @@ static void wait_for_room(struct disk_ring *ring, uint64_t size, uint64_t limit,
 	ring_add(ring, RING_WAITS_NS, waited_ns);
 }
 
-/* Wait before a record of @size bytes, because the ring's last quarter is in use. */
+/* Wait before a record of @size bytes is put into the ring's last quarter (above @slow_bytes). */
 static void wait_slowly(struct disk_ring *ring, uint64_t size, uint64_t slow_bytes)
 {
 	uint64_t tail = atomic_load(&ring->header->tail), start_ns = clock_mono_ns();
@@ -66,8 +66,8 @@ static void wait_slowly(struct disk_ring *ring, uint64_t size, uint64_t slow_byt
 	ring->slow_ns += clock_mono_ns() - start_ns;
 }
 
-/* Get room for a record of @size bytes. Waits for room if that is allowed. If there is no room,
- * returns false: the caller must drop the record. */
+/* Get room for a record of @size bytes; wait for it if that is allowed. Returns false if there is
+ * no room: the caller must drop the record. */
 static bool get_room(struct disk_ring *ring, uint64_t size)
 {
 	struct ring_header *h = ring->header;
@@ -95,7 +95,8 @@ static bool get_room(struct disk_ring *ring, uint64_t size)
 
 /* ---- records */
 
-/* Put one record into the ring. Returns false if the ring is full and the record was dropped. */
+/* Put one record into the ring. Returns false if the ring is full, so that the record was
+ * dropped. */
 static bool put(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint32_t bytes,
 		const void *data)
 {
@@ -117,7 +118,7 @@ static bool put(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint32
 	return true;
 }
 
-/* Returns how many of the @bytes at @offset lie in the block that contains @offset. */
+/* Returns how many of the @bytes bytes at @offset are in the block that contains @offset. */
 static uint32_t bytes_in_block(uint64_t offset, uint64_t bytes)
 {
 	uint64_t room = DISK_RING_BLOCK_BYTES - offset % DISK_RING_BLOCK_BYTES;
@@ -125,8 +126,8 @@ static uint32_t bytes_in_block(uint64_t offset, uint64_t bytes)
 	return (uint32_t)(bytes < room ? bytes : room);
 }
 
-/* Put one record for a ZERO or DISCARD. The caller has already forgotten the hashes of its blocks.
- * For a ZERO, store the hash of a zero block for each block that the record covers whole. */
+/* Put one record for a ZERO or DISCARD. The caller has forgotten the hashes of its blocks already.
+ * After a ZERO, store the hash of a zero block for each block that the record covers as a whole. */
 static void put_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes)
 {
 	if (bytes == 0 || !put(ring, op, offset, (uint32_t)bytes, NULL) || op != DISK_ZERO)
@@ -142,13 +143,13 @@ static void put_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, ui
 	}
 }
 
-/* Append a write. Leave out blocks that already have the content. Each run of neighbouring zero
- * blocks becomes one ZERO. So none of these bytes need to be sent, and the standby zeroes the run
- * in one call. */
+/* Append a write. Leave out blocks that have the content already. Make one ZERO record for each run
+ * of neighbouring zero blocks: these bytes need not be sent, and the standby zeroes the run in one
+ * call. */
 static void append_write(struct disk_ring *ring, uint64_t offset, uint64_t bytes,
 			 const uint8_t *data)
 {
-	uint64_t run = 0; /* number of bytes before @offset that are zero and not in a record yet */
+	uint64_t run = 0; /* number of bytes before @offset that are zero and not yet in a record */
 
 	while (bytes > 0) {
 		uint32_t n = bytes_in_block(offset, bytes);
@@ -160,6 +161,7 @@ static void append_write(struct disk_ring *ring, uint64_t offset, uint64_t bytes
 		bool is_zero = is_whole && !is_same &&
 			       ring_hash_is_equal(hash, ring_hash_of_zero(ring, block));
 
+		/* a block that ends the run of zeros: put the run's record first */
 		if (!is_zero || run + n > DISK_RING_RECORD_MAX) {
 			put_run(ring, DISK_ZERO, offset - run, run);
 			run = 0;
@@ -180,11 +182,11 @@ static void append_write(struct disk_ring *ring, uint64_t offset, uint64_t bytes
 	put_run(ring, DISK_ZERO, offset - run, run);
 }
 
-/* Append a ZERO or DISCARD. Leave out blocks that are already zero. Make one record for each run of
- * neighbouring blocks that are not yet zero. */
+/* Append a ZERO or DISCARD. A ZERO leaves out blocks that are zero already. Make one record for
+ * each run of neighbouring blocks that are not left out. */
 static void append_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes)
 {
-	uint64_t run = 0; /* number of bytes before @offset that are not in a record yet */
+	uint64_t run = 0; /* number of bytes before @offset that are not yet in a record */
 
 	while (bytes > 0) {
 		uint64_t block = offset / DISK_RING_BLOCK_BYTES;

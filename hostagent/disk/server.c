@@ -28,9 +28,9 @@
 #define BACKLOG	    4
 #define PLUGIN_ARG  3 /* index of the plugin's path in argv */
 
-/* The numbers of the child's descriptors. 0 is /dev/null; 1 and 2 are the pipe for its messages. */
+/* The child's descriptors. 0 is /dev/null; 1 and 2 are the pipe for its messages. */
 enum child_fd {
-	CHILD_SOCKET = 3, /* the number that LISTEN_FDS prescribes for the first socket */
+	CHILD_SOCKET = 3, /* for the first socket, LISTEN_FDS prescribes 3 */
 	CHILD_RING,
 	CHILD_LIFELINE,
 	CHILD_N_FDS,
@@ -39,7 +39,7 @@ enum child_fd {
 struct disk_server {
 	pid_t pid;
 	int pidfd;
-	int lifeline; /* the pipe's end that only the agent has; the child watches the other end */
+	int lifeline; /* end of a pipe that only the agent has; the child watches the other end */
 	int log_read;	/* used by the logging thread only */
 	bool has_thread;
 	pthread_t thread;
@@ -51,8 +51,7 @@ struct disk_server {
 	char line[DISK_SERVER_LINE_BYTES]; /* the child's last message; guarded by lock */
 };
 
-/* The steps that the child makes before nbdkit runs; step_texts says what the failure of a step
- * means. */
+/* The steps of the child before nbdkit runs. step_texts says what it means if a step fails. */
 enum step {
 	STEP_FDS,
 	STEP_USER,
@@ -69,11 +68,11 @@ static const char *const step_texts[] = {
 };
 
 struct failure {
-	int error; /* the errno of the step that failed; 0: none failed */
+	int error; /* errno of the step that failed; 0: none has failed */
 	enum step step;
 };
 
-/* All that the child needs. Prepared before child_start(), since the child must not allocate
+/* All that the child needs, prepared before child_start(), because the child must not allocate
  * memory. */
 struct child {
 	const char *argv[8];
@@ -86,8 +85,8 @@ struct child {
 
 /* ---- QEMU's user */
 
-/* Get a number from @status, the text of /proc/PID/status. The number is on the line that begins
- * with @name, at index @field (from 0). */
+/* Get a number from @status, the text of /proc/PID/status: the number with the index @field (from
+ * 0) on the line that begins with @name. */
 static bool status_field(const char *status, const char *name, int field, unsigned *ret)
 {
 	const char *at = strstr(status, name);
@@ -124,7 +123,7 @@ static int find_user(pid_t qemu_pid, struct child *child, struct error *ret_erro
 	if (r < 0)
 		return error_set(ret_error, r == -ENOENT ? -ESRCH : r,
 				 "cannot find the user of QEMU: %s: %s", path, strerror(-r));
-	/* The line has the real, effective, saved and file-system id. The file-system id (index 3)
+	/* The line has the real, effective, saved and file-system id. The last one (index 3)
 	 * decides whether QEMU can open the socket. */
 	if (!status_field(status, "\nUid:", 3, &uid) || !status_field(status, "\nGid:", 3, &gid))
 		return error_set(ret_error, -ESRCH, "%s is not understood", path);
@@ -150,7 +149,7 @@ static int open_socket(struct disk_server *s, const struct child *child, struct 
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return error_set(ret_error, -errno, "cannot make the socket %s: %m", s->socket);
 	s->has_socket = true;
-	/* Set mode and owner before listen(): nobody can connect before listen(). */
+	/* Set mode and owner before listen(): until then nobody can connect. */
 	if (chmod(s->socket, 0600) < 0 ||
 	    (child->drops_user && chown(s->socket, child->uid, (gid_t)-1) < 0) ||
 	    listen(fd, BACKLOG) < 0)
@@ -162,10 +161,10 @@ static int open_socket(struct disk_server *s, const struct child *child, struct 
 }
 
 /* ---- the child: between child_start() and exec() it may make only async-signal-safe calls. It
- * runs in the agent's memory, and may change nothing there except struct child. */
+ * shares the agent's memory, and may change nothing there except struct child. */
 
 /* Become QEMU's user for good. Calls the kernel directly: libc's functions would also try to change
- * the process's other threads, which do not exist in the child. */
+ * the other threads of the process, which the child does not have. */
 static bool drop_user(const struct child *child)
 {
 	return syscall(SYS_setgroups, 0, NULL) == 0 &&
@@ -173,8 +172,8 @@ static bool drop_user(const struct child *child)
 	       syscall(SYS_setresuid, child->uid, child->uid, child->uid) == 0;
 }
 
-/* Return a copy of @fd whose number is above those in enum child_fd. So the copy stays open while
- * those numbers are set up. */
+/* Returns a copy of @fd with a number above those in enum child_fd. So the copy stays open while
+ * the descriptors with those numbers are made. */
 static int away(int fd)
 {
 	return fcntl(fd, F_DUPFD_CLOEXEC, CHILD_N_FDS);
@@ -194,7 +193,7 @@ static bool place_fds(struct child *child)
 	return true;
 }
 
-/* Write "LISTEN_PID=" and our process id. */
+/* Write "LISTEN_PID=" and our process id to @at. */
 static void print_pid(char *at)
 {
 	static const char name[] = "LISTEN_PID=";
@@ -210,15 +209,15 @@ static void print_pid(char *at)
 	*at = '\0';
 }
 
-/* Run nbdkit. Returns the step that failed, with errno set. */
+/* Run nbdkit. Returns only on failure: the step that failed, with errno set. */
 static enum step exec_nbdkit(struct child *child, char *const *environment)
 {
 	if (!place_fds(child))
 		return STEP_FDS;
 	if (child->drops_user && !drop_user(child))
 		return STEP_USER;
-	/* As QEMU's user, check now what QEMU and nbdkit must open later. Without this check, an
-	 * error would be noticed much later. */
+	/* Check now, as QEMU's user, that what QEMU and nbdkit must open later can be opened.
+	 * Otherwise an error would be noticed much later. */
 	if (access(child->path, R_OK | W_OK) < 0)
 		return STEP_SOCKET;
 	if (access(child->argv[PLUGIN_ARG], R_OK) < 0)
@@ -238,8 +237,8 @@ static void run_child(void *arg)
 	struct failure failure;
 
 	print_pid(listen_pid);
-	/* Start a new session: a ^C at the terminal must reach only the agent. The agent then ends
-	 * this process. */
+	/* Begin a new session, so that a ^C at the terminal reaches only the agent. The agent then
+	 * ends this process. */
 	(void)setsid();
 	child_signals();
 	failure.step = exec_nbdkit(child, environment);
@@ -249,8 +248,8 @@ static void run_child(void *arg)
 	_exit(127);
 }
 
-/* Start the child. Wait until it runs nbdkit or has failed. Returns 0, and *ret_failure says
- * whether and why the child failed. Returns -errno if the child could not be started or watched. */
+/* Start the child, and wait until it runs nbdkit or has failed. Returns 0, and *ret_failure says
+ * whether and why the child has failed; -errno if the child could not be started or watched. */
 static int spawn(struct disk_server *s, struct child *child, struct failure *ret_failure)
 {
 	int fds[2];
@@ -259,7 +258,7 @@ static int spawn(struct disk_server *s, struct child *child, struct failure *ret
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	child->error = fds[1];
-	/* The guest is stopped while a server starts, so this must not take long. */
+	/* The guest is stopped while its disks' servers start, so this must not take long. */
 	s->pid = child_start(run_child, child);
 	fd_close(fds[1]);
 	if (s->pid < 0) {
@@ -288,7 +287,7 @@ static void take_line(struct disk_server *s, const char *line)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* Log the child's messages, line by line, until it has ended. */
+/* Log the child's messages line by line until the child has ended. */
 static void *log_messages(void *arg)
 {
 	struct disk_server *s = arg;
@@ -335,7 +334,7 @@ static int find_programs(const struct disk_server_config *config, struct child *
 
 	if (!plugin)
 		plugin = DISK_SERVER_PLUGIN;
-	/* Refuse a relative path, because its meaning would depend on the current directory. */
+	/* Refuse a relative path: its meaning would depend on the current directory. */
 	if (nbdkit[0] != '/' || plugin[0] != '/')
 		return error_set(ret_error, -ENOENT, "%s: name it by an absolute path",
 				 nbdkit[0] != '/' ? nbdkit : plugin);
@@ -449,13 +448,13 @@ void disk_server_hand_on(struct disk_server *s, pid_t *ret_pid, int *ret_lifelin
 		(void)pthread_detach(s->thread); /* the thread reads until exec ends it */
 }
 
-/* Set up *s, except its thread, to continue with the running server @pid. */
+/* Set up *s for the running server @pid, except for its thread. */
 static int find_server(struct disk_server *s, pid_t pid, struct error *ret_error)
 {
 	siginfo_t info = {0};
 
 	s->pidfd = pidfd_open(pid, 0);
-	/* The server is our child. If its pid now belongs to another process, waitid() fails. */
+	/* The server is our child. If the pid belongs to another process now, waitid() fails. */
 	if (s->pidfd < 0 || waitid(P_PIDFD, (id_t)s->pidfd, &info,
 				   WEXITED | WNOHANG | WNOWAIT) < 0)
 		return error_set(ret_error, -ESRCH, "%s its server (pid %d) is gone", s->label,
@@ -505,10 +504,10 @@ struct disk_server *disk_server_stop(struct disk_server *s)
 	if (!s)
 		return NULL;
 	if (s->has_socket)
-		/* an error does no harm: nobody can use the socket any more */
+		/* ignore an error: nobody can use the socket any more */
 		(void)unlink(s->socket);
 	if (s->pid > 0) {
-		/* safe: the pid cannot be reused before we reap the child */
+		/* safe: the pid cannot be used again before the child is reaped */
 		(void)kill(s->pid, SIGKILL);
 		while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
 			;

@@ -37,14 +37,14 @@
 
 #define DISK_SERVER_LINE_BYTES 256u /* longer messages of the server are cut */
 
-/* disk_server_start() copies the strings that it still needs afterwards. */
+/* disk_server_start() copies the strings that are needed after it returns. */
 struct disk_server_config {
 	const char *label;  /* start of each line in the log, such as "vm=web1 disk=root" */
 	/* path of the socket, at most 107 bytes; an old socket there is replaced. QEMU's user needs
 	 * search permission (x) on the directories above it */
 	const char *socket;
-	/* QEMU's process. The server runs as that process's user, and only this user can connect.
-	 * 0: the agent's user */
+	/* QEMU's process. The server runs as the user of this process, and only this user can
+	 * connect. 0: the agent's user */
 	pid_t qemu_pid;
 	int ring_fd;	    /* from disk_ring_fd(); borrowed, the child gets a copy */
 	/* absolute path; NULL: the nbdkit that was found when Holdfast was built */
@@ -55,8 +55,8 @@ struct disk_server_config {
 struct disk_server;
 
 /* Make the socket and start a server for it. Does not wait until the server answers. After success
- * QEMU can connect, and the caller must end *ret with disk_server_stop(). Returns 0. On error
- * *ret_error says why and what to do:
+ * QEMU can connect, and the caller must end the server with disk_server_stop(*ret). Returns 0. On
+ * error *ret_error says why and what to do, and no server is left:
  *      -ENAMETOOLONG  the socket's path is too long
  *      -ENOENT        the plugin or nbdkit is missing
  *      -EACCES        QEMU's user cannot reach the socket or the plugin
@@ -65,30 +65,29 @@ struct disk_server;
 int disk_server_start(const struct disk_server_config *config, struct disk_server **ret,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Hand the server on to the agent's next program (epoch/handed.h). disk_server_hand_on() leaves the
- * server running, and returns what disk_server_resume() needs. It gives up @server without freeing
- * its memory, because a thread uses that memory until exec. In the next program,
- * disk_server_resume() continues with the server. Of @config it uses only `label` and `socket`.
- * Returns 0, and *ret owns the descriptors. On error *ret_error says why, and the caller still owns
- * the descriptors:
- * -ENOMEM, or an error of starting a thread;
- * -ESRCH: the server is gone. */
+/* Hand the server on to the agent's next program (epoch/handed.h). The server goes on. The three
+ * results are what disk_server_resume() needs; the caller then owns the two descriptors. Do not use
+ * @server any more. Its memory is not freed, because a thread uses it until exec. */
 void disk_server_hand_on(struct disk_server *server, pid_t *ret_pid, int *ret_lifeline,
 			 int *ret_log);
+/* In the next program: continue with the running server. Only `label` and `socket` of @config are
+ * used. Returns 0, and *ret owns the descriptors. On error *ret_error says why, and the caller
+ * still owns the descriptors:
+ * -ENOMEM, or an error of starting a thread;
+ * -ESRCH: the server is gone. */
 int disk_server_resume(const struct disk_server_config *config, pid_t pid, int lifeline, int log,
 		       struct disk_server **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Returns a pidfd, which becomes readable when the server has ended. Owned by @server. */
+/* Returns a pidfd, which @server owns. It becomes readable when the server has ended. */
 int disk_server_fd(const struct disk_server *server);
 
-/* Copy the server's last message to @ret_line, as one line, cut to @size. The message often says
- * why the server ended. If there was no message, @ret_line is "". Call this before
- * disk_server_stop(). */
+/* Copy the server's last message to @ret_line, as one line, cut to @size; "" if there was none. The
+ * message often says why the server has ended. Call this before disk_server_stop(). */
 void disk_server_last_line(struct disk_server *server, char *ret_line, size_t size);
 
-/* Kill the server, wait until it has ended and remove the socket. Every write that was confirmed to
- * QEMU is in the ring. Accepts NULL, returns NULL. */
+/* Kill the server, wait until it has ended, and remove the socket. No write that QEMU got an answer
+ * for is lost: it is in the ring. Accepts NULL, returns NULL. */
 struct disk_server *disk_server_stop(struct disk_server *server);
 
 #endif

@@ -20,10 +20,12 @@ struct guard {
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	char in[REQUEST_MAX];
 	size_t n_in;
-	uint32_t limit_s; /* time limit that the present client has asked for; 0: it has not asked
-			   * yet */
+	/* time limit that the client has asked for; 0: it has not asked yet */
+	uint32_t limit_s;
+	/* what must be sent to the gateway: that this host is up (must_say), that it goes down
+	 * (must_ask) */
 	bool must_say, must_ask;
-	bool is_able; /* does the gateway know DRAIN? Valid while a gateway is connected */
+	bool is_able; /* the gateway knows DRAIN; valid while a gateway is connected */
 	uint8_t boot[WIRE_BOOT_SIZE];
 };
 
@@ -34,8 +36,8 @@ int guard_path(const char *run_dir, char *path, size_t size)
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
-/* Read the id of the host's current boot. If it cannot be read, the id is all zero, and every boot
- * looks the same. */
+/* Read the id of the host's current boot. If it cannot be read, the id is all zero, so that all
+ * boots look the same. */
 static void read_boot(uint8_t boot[WIRE_BOOT_SIZE])
 {
 	char *text = NULL;
@@ -69,7 +71,7 @@ struct guard *guard_open(const char *run_dir)
 	if (r == 0) {
 		memcpy(sa.sun_path, g->path, sizeof(g->path));
 		(void)unlink(g->path); /* remove the socket of an earlier agent */
-		/* set the mode before listen(): nobody can connect before listen() */
+		/* set the mode before listen(): until then nobody can connect */
 		if (bind(g->listener, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
 		    chmod(g->path, 0600) < 0 || listen(g->listener, 4) < 0)
 			r = -errno;
@@ -100,7 +102,7 @@ void guard_poll(const struct guard *g, struct pollfd *fds)
 	fds[1] = (struct pollfd){.fd = g ? g->client : -1, .events = POLLIN};
 }
 
-/* Drop the client. Its drain goes on, because the host is still going down. */
+/* Drop the client. The drain goes on, because the host is still going down. */
 static void drop_client(struct guard *g)
 {
 	g->client = fd_close(g->client);
@@ -109,7 +111,7 @@ static void drop_client(struct guard *g)
 	g->must_ask = false;
 }
 
-/* Write a line to the client. If the client does not read, the line is lost, and the client is
+/* Write a line to the client. If the client does not take it, the line is lost, and the client is
  * dropped. */
 static void tell(struct guard *g, unsigned int state, unsigned int n_left, const char *text)
 {
@@ -179,7 +181,7 @@ void guard_connected(struct guard *g, uint64_t features)
 		return;
 	g->is_able = features & WIRE_FEATURE_DRAIN;
 	g->must_say = g->is_able;
-	g->must_ask = g->limit_s > 0; /* this may be a different gateway: ask it, too */
+	g->must_ask = g->limit_s > 0; /* this may be another gateway: ask it too */
 	if (!g->is_able && g->limit_s)
 		tell(g, WIRE_DRAIN_NOT, 0, "the gateway is too old to know drains: update it");
 }

@@ -22,8 +22,9 @@
 #define DEFAULT_CONFIG "/etc/holdfast/agent.ini"
 #define DEFAULT_LIMIT_S 60
 #define LIMIT_S_MAX	3600
-#define GRACE_NS	(2 * CLOCK_NS_PER_S) /* how long to wait beyond the limit: at the limit the
-					      * gateway ends the drain, and reports this */
+/* how long to wait beyond the limit: the gateway ends the drain at the limit, and then reports
+ * that */
+#define GRACE_NS	(2 * CLOCK_NS_PER_S)
 
 struct options {
 	const char *config;
@@ -46,7 +47,8 @@ static void print_help(FILE *out)
 		"or a VM that the gateway does not look after may run there, 2 usage\n");
 }
 
-/* Parse the options. Returns 0; 1 if nothing is left to do; -EINVAL if the usage is wrong. */
+/* Parse the options. Returns 0; 1 if the program can end (the help was printed); -EINVAL if the
+ * usage is wrong. */
 static int parse(int argc, char **argv, struct options *ret_options)
 {
 	static const struct option table[] = {
@@ -91,7 +93,7 @@ static int parse(int argc, char **argv, struct options *ret_options)
 	return 0;
 }
 
-/* Run `systemctl is-system-running` with @fd as its standard output. Returns its pid or -errno. */
+/* Run `systemctl is-system-running` with @fd as its standard output. Returns the pid or -errno. */
 static pid_t ask_systemd(int fd)
 {
 	char *const argv[] = {"systemctl", "is-system-running", NULL};
@@ -108,8 +110,8 @@ static pid_t ask_systemd(int fd)
 	return r == 0 ? pid : -r;
 }
 
-/* Returns true if the whole host is going down, false if only this unit is being stopped. If
- * systemd does not answer, returns true: a needless drain is better than guests that die. */
+/* Is the whole host going down? Returns false if only this unit is being stopped. If systemd does
+ * not answer, returns true: a drain that is not needed is better than guests that die. */
 static bool is_shutdown(void)
 {
 	char word[32];
@@ -129,8 +131,8 @@ static bool is_shutdown(void)
 	word[size] = '\0';
 	fd_close(fds[0]);
 	if (pid > 0)
-		(void)waitpid(pid, NULL, 0); /* ignore the exit status: it is 0 only if the word is
-					      * "running" */
+		/* ignore the exit status: it is 0 only if the word is "running" */
+		(void)waitpid(pid, NULL, 0);
 	return size == 0 || strncmp(word, "stopping", strlen("stopping")) == 0;
 }
 
@@ -152,7 +154,7 @@ static int connect_agent(const char *run_dir)
 	return r;
 }
 
-/* Print one line from the agent. Returns our exit status if this was the last line, else -1. */
+/* Print one line of the agent. Returns our exit status if this was the last line, else -1. */
 static int take_line(const char *line)
 {
 	unsigned int state, n_left;
@@ -196,6 +198,7 @@ static int wait_for_end(int fd, uint64_t deadline_ns)
 		}
 		n_in += (size_t)n;
 		in[n_in] = '\0';
+		/* handle each whole line, and keep what follows it */
 		while ((newline = strchr(in, '\n')) != NULL) {
 			int status;
 

@@ -69,7 +69,8 @@ static int add_map(struct inspect_options *options, char *text)
 	return 0;
 }
 
-/* Parse the options. Returns 0; 1 if nothing is left to do; -EINVAL if the usage is wrong. */
+/* Parse the options. Returns 0; 1 after --help, which leaves nothing to do; or -EINVAL if the usage
+ * is wrong. */
 static int parse_options(int argc, char **argv, struct inspect_options *options)
 {
 	static const struct option table[] = {
@@ -111,6 +112,7 @@ static int parse_options(int argc, char **argv, struct inspect_options *options)
 			return -EINVAL;
 		}
 	}
+	/* Exactly one of --qmp and --domain must be given, and no other arguments. */
 	if (r == 0 && optind != argc)
 		return usage("unexpected argument '%s'", argv[optind]);
 	if (r == 0 && (options->qmp != NULL) == (options->domain != NULL))
@@ -118,8 +120,8 @@ static int parse_options(int argc, char **argv, struct inspect_options *options)
 	return r;
 }
 
-/* @name is one of the agent's own directories and files. If the operator gave a path for it
- * (--map), returns that path. If not, returns @otherwise. */
+/* Returns the path of @name, which is one of the agent's own directories and files: the path that
+ * the operator gave (--map), or @otherwise if the operator gave none. */
 static const char *own_place(struct inspect_options *options, const char *name,
 			     const char *otherwise)
 {
@@ -269,11 +271,13 @@ static int inspect_vm(struct inspect_options *options, const struct look *look,
 			    name);
 		return EXIT_USAGE;
 	}
+	/* Choose the agent's own paths on the standby. */
 	(void)snprintf(state_dir, sizeof(state_dir), "/dev/shm/holdfast/%s", name);
 	(void)snprintf(command_file, sizeof(command_file), "/etc/holdfast/vms/%s.command", name);
 	report.state_dir = own_place(options, "state_dir", state_dir);
 	report.command_file = own_place(options, "command_file", command_file);
 	input.own_dir = report.state_dir;
+	/* Make the standby's command; then print the report and write the files. */
 	r = rewrite_make(&input, &rewrite, obstacles);
 	if (r < 0) {
 		fprintf(stderr, "holdfast-agent inspect: the standby's command: %s\n",

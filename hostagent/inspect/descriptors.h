@@ -22,8 +22,8 @@
 
 struct descriptor {
 	unsigned int number;
-	int64_t fdset; /* the N of the set /dev/fdset/N to which it belongs; -1: it belongs to no
-			* set */
+	/* N, if the descriptor belongs to the set /dev/fdset/N; -1: it belongs to no set */
+	int64_t fdset;
 	char path[DESCRIPTOR_PATH_BYTES]; /* a file, or the name of a unix socket; absolute */
 };
 
@@ -39,15 +39,15 @@ int descriptors_read(pid_t pid, struct descriptors *ret_descriptors, struct erro
 	__attribute__((warn_unused_result));
 
 /* Store the answer of QEMU's monitor to `query-fdsets`. (QEMU duplicates the descriptors of
- * -add-fd, so their numbers are not those of its command line.) Anything unexpected is ignored. */
+ * -add-fd. So the numbers in this answer differ from those on QEMU's command line.) Anything
+ * unexpected is ignored. */
 void descriptors_note_fdsets(struct descriptors *descriptors, const json_t *fdsets);
 
-/* If @path is /dev/fdset/N, returns the path of the set's file; NULL if the file is not known. If
- * the set has several files, the first counts. For any other @path, returns NULL. Borrowed from
- * @descriptors, which can be NULL. */
+/* If @path is /dev/fdset/N, returns the path of the first file in this set; NULL if the file is not
+ * known. For any other @path, returns NULL. Borrowed from @descriptors, which can be NULL. */
 const char *descriptors_fdset_path(const struct descriptors *descriptors, const char *path);
 
-/* The names that QEMU gives to the descriptors of -add-fd begin with this. */
+/* the beginning of the names that QEMU gives to the descriptors of -add-fd */
 #define DESCRIPTORS_FDSET "/dev/fdset/"
 
 /* Returns the path of descriptor @number (text, as in QEMU's options); NULL if it has no path.

@@ -145,7 +145,7 @@ static void read_options(struct look *look)
 	}
 }
 
-/* Find out which files are in QEMU's sets of descriptors. If QEMU does not answer, they stay
+/* Find out which files are in QEMU's sets of descriptors. If QEMU does not answer, these files stay
  * unknown. */
 static int look_at_fdsets(struct qmp *q, struct look *look, struct error *ret_error)
 {
@@ -174,7 +174,7 @@ static int look_at_process(struct look *look, struct error *ret_error)
 
 /* ---- the taps */
 
-/* Check tap @i of @look. Returns true if a hold can work on it. */
+/* Check tap @i of @look. Returns true if a hold can work on this tap. */
 static bool judge_tap(struct look *look, uint32_t i, struct nl *nl,
 		      struct vmm_obstacles *obstacles)
 {

@@ -37,8 +37,8 @@ struct look {
 };
 
 /* Look at the QEMU whose monitor is at the socket @qmp_path. Adds what is wrong to @obstacles.
- * Returns 0; the caller must free *ret_look with look_done(). If QEMU or the kernel does not
- * answer, returns -errno, and *ret_error says why and what to do. */
+ * Returns 0; the caller must free *ret_look with look_done(). Returns -errno if QEMU or the kernel
+ * does not answer; *ret_error then says why and what to do. */
 int look_at(const char *qmp_path, struct look *ret_look, struct vmm_obstacles *obstacles,
 	    struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -35,8 +35,8 @@ static void add(struct option_list *list, char *key, char *value)
 	list->items[list->n++] = (struct option_setting){.key = key, .value = value};
 }
 
-/* Copy the text up to the next single comma to *ret_word. Returns what follows the comma, or NULL
- * at the end. */
+/* Copy the text up to the next single comma to *ret_word. (Two commas stand for a comma in the
+ * text.) Returns what follows the single comma, or NULL at the end. */
 static const char *split(const char *text, char *ret_word)
 {
 	for (; *text; text++) {
@@ -214,6 +214,7 @@ char *option_print(const struct option_list *list)
 	size_t room = 1;
 	char *text, *at;
 
+	/* A value can need twice its size, because each comma in it is doubled. */
 	for (size_t i = 0; i < list->n; i++)
 		room += strlen(list->items[i].key) + 2 * strlen(list->items[i].value) + 2;
 	text = list->error ? NULL : malloc(room);

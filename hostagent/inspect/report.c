@@ -73,8 +73,8 @@ static void check_text(const char *text, size_t size, struct vmm_obstacles *obst
 	}
 }
 
-/* Check that the path @image can be written in the key `disks`, which takes absolute paths with
- * blanks between them. */
+/* Check that the path @image can be written in the key `disks`. The key takes absolute paths with
+ * blanks between them, so a path must not contain a blank. */
 static void check_image(const char *disk, const char *image, struct vmm_obstacles *obstacles)
 {
 	struct error error;

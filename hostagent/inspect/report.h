@@ -30,8 +30,10 @@ void report_print(FILE *out, const struct report *report);
 /* Print the standby's steps as lines for a shell. */
 void report_print_steps(FILE *out, const struct report *report);
 
-/* Print vms/NAME.ini for the primary, and for the standby. */
+/* Print the primary's vms/NAME.ini. */
 void report_print_primary(FILE *out, const struct report *report);
+
+/* Print the standby's vms/NAME.ini. */
 void report_print_standby(FILE *out, const struct report *report);
 
 #endif

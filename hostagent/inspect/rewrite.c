@@ -124,8 +124,8 @@ const char *rewriter_mapped(struct rewriter *rw, const char *name)
 	return NULL;
 }
 
-/* Make a path absolute. Returns the path, which the caller frees; NULL if QEMU's directory is not
- * known. */
+/* Make a path absolute. Returns the path, which the caller frees; NULL: QEMU's directory is not
+ * known, or memory is short. */
 static char *absolute(struct rewriter *rw, const char *path)
 {
 	char *text;
@@ -448,6 +448,7 @@ static void walk(struct rewriter *rw)
 		else
 			rewrite_option(rw, option, in->words[++i]);
 	}
+	/* Add what the primary's command leaves to QEMU's defaults. */
 	if (!rw->has_machine)
 		rewriter_emit(rw, "machine", in->info->machine);
 	if (!rw->has_ram) {

@@ -83,15 +83,16 @@ struct rewrite {
 	char *image_here[VMM_DISKS_MAX];
 };
 
-/* Make the standby's command. If an option cannot be carried over, adds an obstacle, and the
- * command is incomplete. Returns 0 (the caller frees *ret_rewrite with rewrite_done());
+/* Make the standby's command. If an option cannot be carried over, adds an obstacle; the command
+ * then lacks this option. The caller frees *ret_rewrite with rewrite_done().
+ * Returns 0, also if obstacles were added;
  * -ENOMEM;
  * -E2BIG: there are more words than a standby's command can have, or too many things. */
 int rewrite_make(const struct rewrite_input *input, struct rewrite *ret_rewrite,
 		 struct vmm_obstacles *obstacles) __attribute__((warn_unused_result));
 
 /* Returns @command as the text of a command file, which the caller frees; NULL: no memory. Each
- * option has its own line, quoted as cmdline_parse() reads it. */
+ * option has a line of its own, quoted in the way that cmdline_parse() reads. */
 char *rewrite_print(const struct cmdline *command) __attribute__((warn_unused_result));
 
 void rewrite_done(struct rewrite *rewrite); /* accepts a zeroed struct */

@@ -92,8 +92,8 @@ void rewrite_netdev(struct rewriter *rw, const char *option, const char *value)
 
 /* ---- character devices and monitors */
 
-/* Does the character device @id belong to a manager's monitor? (The manager passed its socket to
- * QEMU.) */
+/* Does the character device @id belong to a manager's monitor? Such a device has a socket that the
+ * manager made and passed to QEMU. */
 static bool is_managed_monitor(const struct rewriter *rw, const char *id)
 {
 	bool is_monitor = false, has_fd = false;
@@ -240,7 +240,7 @@ static void carry_place(struct rewriter *rw, const char *option, const char *val
 	(void)snprintf(what, sizeof(what), "-%.20s", option);
 	there = here ? rewriter_path(rw, REWRITE_MADE, what, NULL, here) : NULL;
 	if (!there)
-		return; /* rewriter_path() has added an obstacle */
+		return; /* an obstacle was added, or memory is short */
 	if (asprintf(&text, "%.*s%s%s", (int)(path - value), value, there, path + size) < 0) {
 		text = NULL;
 		rw->error = -ENOMEM;

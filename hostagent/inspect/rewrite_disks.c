@@ -19,8 +19,8 @@ static bool is_one_of(const char *word, const char *const *words, size_t n)
 	return false;
 }
 
-/* Formats whose content a raw image can have. Encrypted formats are left out: a raw image would
- * show their content. */
+/* Formats whose content can be copied to a raw image. Encrypted formats are left out, because the
+ * raw image would not be encrypted. */
 static bool is_image_format(const char *driver)
 {
 	static const char *const formats[] = {"bochs", "cloop", "dmg", "parallels",
@@ -104,8 +104,8 @@ static const char *format_there(const struct rewriter *rw, size_t index)
 	return rw->out.qcow2_there[index] ? "qcow2" : "raw";
 }
 
-/* Find the standby's image of a disk, and store it in the result. Returns the path, borrowed; NULL
- * after adding an obstacle. */
+/* Find the standby's image of a disk, and store it in the result. Returns the path, borrowed from
+ * the result. If the path is not known, adds an obstacle and returns NULL. */
 static const char *find_image(struct rewriter *rw, size_t index, const char *path)
 {
 	const struct vmm_disk *disk = &rw->in->disks->disks[index];
@@ -251,8 +251,8 @@ enum node_role {
 	NODE_BACKING,   /* a backing node of such a disk: the raw image already has its content */
 };
 
-/* Find the -blockdev that makes node @name. Returns its index in the words, or 0 if there is none.
- * *ret_list has its settings (the caller frees it). */
+/* Find the -blockdev that makes node @name. Returns its index in the words; *ret_list then has its
+ * settings, and the caller must free *ret_list. Returns 0 if there is no such -blockdev. */
 static size_t find_node(const struct rewriter *rw, const char *name, struct option_list *ret_list)
 {
 	for (size_t i = 1; i + 1 < rw->in->n_words; i++) {
@@ -269,8 +269,10 @@ static size_t find_node(const struct rewriter *rw, const char *name, struct opti
 	return 0;
 }
 
-/* Returns the role of node @name: @role if it is node @from or below that node; NODE_BACKING if it
- * is below a backing node of these; NODE_OTHER if it is not below @from. */
+/* Find the role of node @name, by its place below node @from. Returns
+ * - @role if @name is @from, or is below @from without a backing node in between;
+ * - NODE_BACKING if @name is a backing node below @from, or is below such a node;
+ * - NODE_OTHER if @name is not below @from. */
 static enum node_role role_below(const struct rewriter *rw, const char *from, const char *name,
 				 enum node_role role, unsigned int depth)
 {

@@ -23,32 +23,37 @@ struct rewriter {
 
 /* ---- rewrite.c */
 
-/* Add an obstacle: something cannot be carried over. The text names it. */
+/* Add an obstacle: a part of the command cannot be carried over. The text says which part. */
 void rewriter_refuse(struct rewriter *rw, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Append words to the command. @value may be NULL: then the option has none. */
+/* Append -@option and @value to the command. If @value is NULL, the option has no value. */
 void rewriter_emit(struct rewriter *rw, const char *option, const char *value);
+
+/* Append -@option and the settings of @list to the command. */
 void rewriter_emit_list(struct rewriter *rw, const char *option, const struct option_list *list);
 
-/* Add a thing that belongs to the host to the result's list of things. */
+/* Add to the result's list of things a part of the command that belongs to the host. */
 void rewriter_note(struct rewriter *rw, enum rewrite_kind kind, const char *what, const char *here,
 		   const char *there);
 
-/* Returns what the operator mapped @name to, or NULL. */
+/* Returns what the operator wrote after NAME= in the --map for @name; NULL: there is no such
+ * --map. */
 const char *rewriter_mapped(struct rewriter *rw, const char *name);
 
-/* Find the standby's path for @path, and list it. @id: another name by which --map can name it, or
- * NULL. Returns the path, which the caller frees. If the path is not known, adds an obstacle and
- * returns NULL. */
+/* Find the standby's path for @path, and add both to the result's list of things. @id: another name
+ * by which --map can name the path, or NULL. Returns the standby's path, which the caller frees. If
+ * it is not known, adds an obstacle and returns NULL. */
 char *rewriter_path(struct rewriter *rw, enum rewrite_kind kind, const char *what, const char *id,
 		    const char *path);
 
-/* Replace the path at @key, if there is one. */
+/* Replace the path at @key of @list by the standby's path. Does nothing if @list has no such
+ * key. */
 void rewriter_list_path(struct rewriter *rw, enum rewrite_kind kind, const char *what,
 			const char *id, struct option_list *list, const char *key);
 
-/* Read an option's value. Returns true, or false after adding an obstacle. */
+/* Read an option's value. Returns true. If the value cannot be read, returns false, and adds an
+ * obstacle or sets rw->error. */
 bool rewriter_parse(struct rewriter *rw, const char *option, const char *value,
 		    const char *first_key, struct option_list *ret_list);
 

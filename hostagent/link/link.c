@@ -1,4 +1,4 @@
-#include "link/link.h"
+#include "link/link_private.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -19,40 +19,7 @@
 #include "base/text.h"
 #include "link/connect.h"
 
-/* The receive buffer has room for two frames. So while the caller uses one frame, the next one can
- * arrive behind it, and no bytes need to be moved. */
-#define RECEIVE_SIZE		(2 * WIRE_FRAME_MAX)
-/* A read from TLS needs at least this much room in the receive buffer: enough for one whole
- * record. */
-#define RECEIVE_ROOM_MIN	16384
-#define WHERE_SIZE		80
-#define ERROR_SIZE		(WHERE_SIZE + WIRE_TLS_ERROR_SIZE + WIRE_TEXT_MAX)
-
-struct link {
-	int fd;
-	struct wire_tls *tls;
-	int dead;	       /* the error that ended the link (a negative errno); 0: none */
-	uint16_t refused_code; /* code of a REFUSED frame; 0 if none came */
-	unsigned peer_sender;  /* WIRE_SENDER_* bit of the peer; 0: not known yet */
-	uint64_t connect_by_ns; /* link_config's connect_by_ns; 0: no such limit */
-	bool was_reached;	/* TCP has connected */
-	struct link_stats stats;
-	char where[WHERE_SIZE]; /* name of the peer for texts, such as "gateway 198.18.0.1 port
-				 * 7400" */
-	char peer_name[WIRE_NAME_MAX + 1]; /* name of the host to which the link must lead; "": not
-					    * checked */
-	char error[ERROR_SIZE];
-	size_t receive_start, receive_end; /* bounds of the decrypted bytes not yet passed to
-					    * the caller */
-	uint8_t receive[RECEIVE_SIZE];
-	uint8_t scratch[WIRE_FRAME_MAX]; /* where link_send() assembles a frame */
-};
-
-/* End the link: record the error @code and its text, unless an error was recorded before. Returns
- * the recorded error. */
-static int die(struct link *link, int code, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static int die(struct link *link, int code, const char *format, ...)
+int link_die(struct link *link, int code, const char *format, ...)
 {
 	va_list args;
 	int n;
@@ -160,10 +127,7 @@ struct link *link_free(struct link *link)
 
 /* ---- bytes ---- */
 
-/* Move received bytes from the socket into TLS. An error does not end the link yet: the caller does
- * that, with a suitable text. Returns 0: bytes were moved; -EAGAIN: nothing has arrived, or TLS has
- * no room; -EPIPE: the peer closed the connection; or another -errno. */
-static int pull(struct link *link)
+int link_pull(struct link *link)
 {
 	size_t room;
 	uint8_t *p = wire_tls_input_reserve(link->tls, &room);
@@ -211,24 +175,13 @@ static int decrypt(struct link *link)
 	if (r > 0)
 		link->receive_end += (size_t)r;
 	if (r == -EPIPE)
-		return die(link, -EPIPE, "closed the connection");
+		return link_die(link, -EPIPE, "closed the connection");
 	if (r == -EPROTO)
-		return die(link, -EPROTO, "%s", wire_tls_error(link->tls));
+		return link_die(link, -EPROTO, "%s", wire_tls_error(link->tls));
 	return r;
 }
 
-/* End the link because sending failed with @code. First decrypt what has arrived. If this shows
- * that the peer has ended TLS or sent an alert, that error is recorded instead of @code. */
-static int send_failed(struct link *link, int code)
-{
-	if (link->receive_end - link->receive_start < RECEIVE_SIZE - RECEIVE_ROOM_MIN) {
-		while (pull(link) == 0) {
-			if (decrypt(link) < 0)
-				break;
-		}
-	}
-	return die(link, code, "%s", strerror(-code));
-}
+static int send_failed(struct link *link, int code);
 
 int link_flush(struct link *link)
 {
@@ -254,8 +207,7 @@ int link_flush(struct link *link)
 	}
 }
 
-/* After TLS has failed, send the alert that tells the peer why. Return @code. */
-static int flush_alert(struct link *link, int code)
+int link_flush_alert(struct link *link, int code)
 {
 	size_t size;
 	const uint8_t *p = wire_tls_output(link->tls, &size);
@@ -286,7 +238,7 @@ int link_send_frame(struct link *link, const uint8_t *frame, size_t size)
 	}
 	r = wire_tls_write(link->tls, frame, size);
 	if (r != (int)size)
-		return die(link, -EPROTO, "%s", wire_tls_error(link->tls));
+		return link_die(link, -EPROTO, "%s", wire_tls_error(link->tls));
 	link->stats.frames_sent++;
 	r = link_flush(link);
 	return r == -EAGAIN ? 0 : r;
@@ -319,9 +271,9 @@ static int take_refusal(struct link *link, const struct wire_frame *frame)
 	struct wire_error error;
 
 	if (wire_failure_decode(frame, &failure, &error) < 0)
-		return die(link, -EPROTO, "%s", wire_error_text(&error, text, sizeof(text)));
+		return link_die(link, -EPROTO, "%s", wire_error_text(&error, text, sizeof(text)));
 	link->refused_code = failure.code;
-	return die(link, -EACCES, "refused: %s", failure.text);
+	return link_die(link, -EACCES, "refused: %s", failure.text);
 }
 
 /* Take the next complete frame out of the decrypted bytes. Returns 0; -EAGAIN: no frame is
@@ -338,9 +290,9 @@ static int take_frame(struct link *link, struct wire_frame *ret_frame)
 	if (r == -EAGAIN)
 		return r;
 	if (r < 0)
-		return die(link, r, "%s", wire_error_text(&error, text, sizeof(text)));
+		return link_die(link, r, "%s", wire_error_text(&error, text, sizeof(text)));
 	if (link->peer_sender && !wire_type_allowed(frame.h.type, link->peer_sender))
-		return die(link, -EPROTO, "sent %s, which has no place on this connection",
+		return link_die(link, -EPROTO, "sent %s, which has no place on this connection",
 			   wire_type_name(frame.h.type));
 	link->receive_start = (size_t)(at - link->receive);
 	link->stats.frames_received++;
@@ -348,6 +300,26 @@ static int take_frame(struct link *link, struct wire_frame *ret_frame)
 		return take_refusal(link, &frame);
 	*ret_frame = frame;
 	return 0;
+}
+
+/* End the link because sending failed with @code. The peer may have said why before it went away.
+ * So first take what has arrived, at most RECEIVE_SIZE bytes. A REFUSED frame, the end of TLS or an
+ * alert is then recorded instead of @code. Other frames are lost with the link. */
+static int send_failed(struct link *link, int code)
+{
+	const uint64_t end = link->stats.bytes_received + RECEIVE_SIZE;
+	struct wire_frame frame;
+	int r;
+
+	do {
+		while ((r = take_frame(link, &frame)) == 0)
+			;
+		if (r == -EAGAIN)
+			r = decrypt(link);
+		if (r == -EAGAIN)
+			r = link_pull(link);
+	} while (r >= 0 && link->stats.bytes_received < end);
+	return link_die(link, code, "%s", strerror(-code));
 }
 
 int link_receive(struct link *link, struct wire_frame *ret_frame)
@@ -362,18 +334,18 @@ int link_receive(struct link *link, struct wire_frame *ret_frame)
 			return r;
 		r = decrypt(link);
 		if (r == -EPROTO)
-			return flush_alert(link, r);
+			return link_flush_alert(link, r);
 		if (r > 0)
 			continue;
 		if (r != -EAGAIN)
 			return r;
-		r = pull(link);
+		r = link_pull(link);
 		if (r == 0)
 			continue;
 		if (r == -EPIPE)
-			return die(link, r, "closed the connection without notice");
+			return link_die(link, r, "closed the connection without notice");
 		if (r != -EAGAIN)
-			return die(link, r, "%s", strerror(-r));
+			return link_die(link, r, "%s", strerror(-r));
 		/* The TLS handshake may have left bytes to send. */
 		r = link_flush(link);
 		return r == 0 ? -EAGAIN : r;
@@ -400,67 +372,11 @@ int link_wait(struct link *link, short events, uint64_t deadline_ns)
 			p.events |= POLLIN;
 		r = poll(&p, 1, clock_poll_ms(clock_mono_ns(), deadline_ns));
 		if (r < 0 && errno != EINTR)
-			return die(link, -errno, "poll: %s", strerror(errno));
+			return link_die(link, -errno, "poll: %s", strerror(errno));
 		if (r == 0 && clock_mono_ns() >= deadline_ns)
 			return -ETIMEDOUT;
 		if (r > 0 && (p.revents & (POLLIN | POLLERR | POLLHUP)))
 			return POLLIN;
-	}
-}
-
-static unsigned sender_of(const struct wire_hello *hello)
-{
-	if (hello->kind == WIRE_KIND_CONTROL)
-		return WIRE_SENDER_GATEWAY_CONTROL;
-	if (hello->kind == WIRE_KIND_PEER)
-		return WIRE_SENDER_PEER_STANDBY;
-	return hello->role == WIRE_VM_ROLE_PRIMARY ? WIRE_SENDER_GATEWAY_PRIMARY
-						   : WIRE_SENDER_GATEWAY_STANDBY;
-}
-
-/* Wait until TCP has connected. Returns 0; -ETIMEDOUT; or the error of the dead link. */
-static int await_connection(struct link *link, uint64_t deadline_ns)
-{
-	struct pollfd p = {.fd = link->fd, .events = POLLOUT};
-	int r, error = 0;
-	socklen_t size = sizeof(error);
-
-	if (link->connect_by_ns && link->connect_by_ns < deadline_ns)
-		deadline_ns = link->connect_by_ns;
-	while ((r = poll(&p, 1, clock_poll_ms(clock_mono_ns(), deadline_ns))) <= 0) {
-		if (r < 0 && errno != EINTR)
-			return die(link, -errno, "poll: %s", strerror(errno));
-		if (clock_mono_ns() >= deadline_ns)
-			return -ETIMEDOUT;
-	}
-	/* If getsockopt() fails, go on: a broken connection makes the handshake fail. */
-	if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error)
-		return die(link, -error, "%s", strerror(error));
-	link->was_reached = true;
-	return 0;
-}
-
-/* Wait until the TLS handshake is done. Returns 0; -ETIMEDOUT; or the error of the dead link. */
-static int handshake_tls(struct link *link, uint64_t deadline_ns)
-{
-	int r;
-
-	for (;;) {
-		r = wire_tls_handshake(link->tls);
-		if (r == -EPROTO)
-			return flush_alert(link, die(link, r, "%s", wire_tls_error(link->tls)));
-		if (r == 0)
-			return 0;
-		r = pull(link);
-		if (r == 0)
-			continue;
-		if (r == -EPIPE)
-			return die(link, r, "closed the connection during the TLS handshake");
-		if (r != -EAGAIN)
-			return die(link, r, "%s", strerror(-r));
-		r = link_wait(link, POLLIN, deadline_ns);
-		if (r < 0)
-			return r;
 	}
 }
 
@@ -473,62 +389,6 @@ int link_await(struct link *link, uint64_t deadline_ns, struct wire_frame *ret_f
 		if (r < 0)
 			return r;
 	}
-	return r;
-}
-
-/* Handle the peer's first frame, which must be WELCOME (REFUSED was handled before). */
-static int take_answer(struct link *link, const struct wire_frame *frame,
-		       const struct wire_hello *hello, struct wire_welcome *ret_welcome)
-{
-	char text[WIRE_ERROR_TEXT_SIZE];
-	struct wire_welcome welcome;
-	struct wire_error error;
-
-	if (wire_welcome_decode(frame, &welcome, &error) < 0)
-		return die(link, -EPROTO, "%s", wire_error_text(&error, text, sizeof(text)));
-	if (welcome.version < hello->version_min || welcome.version > hello->version_max)
-		return die(link, -EPROTO, "chose wire version %u, which was not offered",
-			   welcome.version);
-	if (hello->features_required & ~welcome.features)
-		return die(link, -EPROTO, "left out a required feature");
-	if (welcome.features & ~(hello->features_required | hello->features_optional))
-		return die(link, -EPROTO, "chose a feature that was not offered");
-	*ret_welcome = welcome;
-	return 0;
-}
-
-int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t term, uint64_t epoch,
-		   uint64_t deadline_ns, struct wire_welcome *ret_welcome)
-{
-	const struct wire_header header = {.type = WIRE_HELLO, .term = term, .epoch = epoch};
-	struct wire_frame frame;
-	struct bytes_writer w;
-	uint8_t payload[256];
-	struct iovec piece = {.iov_base = payload};
-	int r;
-
-	if (link->dead)
-		return link->dead;
-	w = (struct bytes_writer){.at = payload, .end = payload + sizeof(payload)};
-	if (wire_hello_encode(hello, &w) < 0)
-		return -EINVAL;
-	piece.iov_len = (size_t)(w.at - payload);
-	r	      = await_connection(link, deadline_ns);
-	if (r == 0)
-		r = handshake_tls(link, deadline_ns);
-	if (r == 0 && *link->peer_name && strcmp(link->peer_name, link_peer(link)->name) != 0)
-		return die(link, -EPERM, "is %s, not %s", link_peer(link)->name, link->peer_name);
-	if (r == 0)
-		r = link_send(link, &header, &piece, 1);
-	if (r == 0)
-		r = link_await(link, deadline_ns, &frame);
-	if (r == -ETIMEDOUT)
-		return die(link, r, "no answer in time");
-	if (r < 0)
-		return r;
-	r = take_answer(link, &frame, hello, ret_welcome);
-	if (r == 0)
-		link->peer_sender = sender_of(hello);
 	return r;
 }
 

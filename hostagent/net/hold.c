@@ -25,23 +25,23 @@ static const bool is_release_early = false;
 
 #define DETACH_WAIT_NS (200 * CLOCK_NS_PER_MS)
 /* How long a detach waits for frames that are in the veth pair. A frame is in the pair for a moment
- * only. A frame that has still not come out after this time was lost before. */
+ * only. So a frame that has still not come out after this time is lost. */
 #define IN_PAIR_NS     (20 * CLOCK_NS_PER_MS)
 #define MEND_AGAIN_NS  (1 * CLOCK_NS_PER_S)
-/* If no frame that we send reaches the tap for this long, the release device no longer leads to the
- * tap. Normally the kernel passes a frame to the tap within the call that sends it, or a moment
- * later. */
+/* If no frame that we send reaches the tap for this long, the release device counts as not leading
+ * to the tap. Normally the kernel passes a frame to the tap within the call that sends it, or a
+ * moment later. */
 #define UNRETURNED_NS  (200 * CLOCK_NS_PER_MS)
 
 _Static_assert(HOLD_DROP == HOLD_MODE_DROP && HOLD_HOLD == HOLD_MODE_HOLD &&
 	       HOLD_PASS == HOLD_MODE_PASS, "the program's modes are the interface's");
 
-/* One direction through the veth pair: the counters at its two ends when a frame last came
- * through. */
+/* One direction through the veth pair. `given` and `come` are the numbers of frames that were put
+ * in and that came out, as counted when a frame last came out. */
 struct way {
 	uint64_t given, come;
-	/* since when frames have been given without any of them coming through; 0: frames do come
-	 * through */
+	/* since when frames are put in and none comes out; 0: frames come out, or none are put
+	 * in */
 	uint64_t since_ns;
 };
 
@@ -179,7 +179,8 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 void hold_set_epoch(struct hold *h, uint64_t epoch)
 {
 	/* Store with release order: each CPU must see the new epoch before the guest resumes. A
-	 * delayed frame can still get a later epoch than its own. It is then only held longer. */
+	 * delayed frame can still get a later epoch than its own. Such a frame is only held
+	 * longer. */
 	__atomic_store_n(&h->prog.control->epoch, epoch, __ATOMIC_RELEASE);
 }
 
@@ -258,7 +259,7 @@ static void mid_release(struct hold *h, uint64_t epoch)
 #endif
 }
 
-/* Returns true if frames have been given, but none has come through for a while. */
+/* Returns true if frames have been put in, but none has come out for UNRETURNED_NS. */
 static bool is_stuck(struct way *way, uint64_t given, uint64_t come, uint64_t now_ns)
 {
 	if (come != way->come || given == way->given) {
@@ -300,6 +301,7 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 	if (now_ns < h->mend_at_ns)
 		return why;
 	h->mend_at_ns = now_ns + MEND_AGAIN_NS;
+	/* Make a new pair, and send through it what the old pair did not take. */
 	r = nl_link_get(&h->nl, NULL, h->tap, &tap);
 	if (r < 0)
 		(void)error_set(&h->trouble, r, "the guest's tap is gone");
@@ -318,6 +320,8 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 		return r;
 	h->trouble.text[0] = '\0';
 	h->stats.n_mended++;
+	/* From now on, count only frames of the new pair. Frames that are still missing were lost
+	 * with the old pair. */
 	h->out = (struct way){n_handed(h), hold_prog_n_returned(&h->prog), 0};
 	h->in = (struct way){hold_prog_n_captured(&h->prog), hold_prog_n_arrived(&h->prog), 0};
 	h->n_lost_out = h->out.given - h->out.come;

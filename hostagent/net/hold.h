@@ -1,8 +1,8 @@
 /* hold.h - holds every frame that a guest sends until the epoch in which it was sent is committed.
  *
  * Why: a client must never see a reply that a failover would undo (output commit). The hold is in
- * the kernel, where frames leave the guest. If the agent is dead, its socket is gone or a limit is
- * reached, frames are dropped. They never pass unheld.
+ * the kernel, where frames leave the guest. Frames never pass unheld: if the agent is dead, or its
+ * socket is gone, or a limit is reached, the hold drops them.
  *
  * Where: the epoch engine (epoch/) calls it; it calls ebpf/hold_prog.h (programs, maps, pins),
  * net/release_port.h (the veth pair) and net/hold_lane.h (sockets and memory). It needs root.
@@ -64,7 +64,7 @@ struct hold;
 #define HOLD_VM_NAME_MAX      65U
 
 enum hold_mode {
-	/* every frame is dropped. The value is 0: a new map, which is all zero, must pass
+	/* every frame is dropped. The value is 0, because a new map is all zero and must pass
 	 * nothing */
 	HOLD_DROP = 0,
 	HOLD_HOLD = 1, /* every frame is stamped and held, or dropped if it cannot be held */
@@ -119,9 +119,11 @@ struct hold_stats {
 
 	/* counted by the kernel for this process's sockets. With offloads, only the first and the
 	 * last are used */
-	uint64_t kernel_rx_dropped;   /* frames dropped: no room or memory on the socket */
+	/* frames dropped: the socket had no room or memory */
+	uint64_t kernel_rx_dropped;
 	uint64_t kernel_rx_ring_full; /* frames dropped: hold_receive() was called too late */
-	uint64_t kernel_rx_no_buffer; /* no free UMEM frame; in kernel_rx_dropped too */
+	/* of the frames in kernel_rx_dropped: those for which no UMEM frame was free */
+	uint64_t kernel_rx_no_buffer;
 	uint64_t kernel_tx_invalid;   /* frames that it refused to send: a bug, must stay 0 */
 };
 
@@ -202,8 +204,8 @@ int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unuse
 enum hold_mode hold_mode(const struct hold *h);
 
 /* Returns true if hold_open() took over a pinned hold. In this case mode and epoch are as the
- * earlier agent has set them. Frames that the guest sent while there was no agent were dropped
- * (passed if the mode is HOLD_PASS). */
+ * earlier agent has set them. Frames that the guest sent while there was no agent passed if the
+ * mode is HOLD_PASS, and were dropped otherwise. */
 bool hold_is_taken_over(const struct hold *h);
 
 /* Returns a descriptor that becomes readable (POLLIN) when frames have arrived. Owned by @h. */

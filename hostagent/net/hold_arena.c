@@ -54,8 +54,8 @@ void hold_arena_done(struct hold_arena *a)
 	*a = (struct hold_arena){0};
 }
 
-/* Free the slots at the tail that were given back. An empty arena begins anew at its start, so that
- * it uses few pages while few frames are held. */
+/* Free the slots at the tail that were given back. If the arena is empty then, begin again at its
+ * start, so that it uses few pages while few frames are held. */
 static void advance_tail(struct hold_arena *a)
 {
 	while (a->tail != a->head && slot_at(a, a->tail)->is_free) {
@@ -78,7 +78,8 @@ uint8_t *hold_arena_reserve(struct hold_arena *a, size_t size_bytes)
 {
 	size_t need = slot_bytes(size_bytes);
 
-	/* The head must not reach the tail from behind: equal means empty. */
+	/* The head must not reach the tail from behind, because equal offsets mean that the arena
+	 * is empty. */
 	if (a->head >= a->tail && a->size_bytes - a->head <= need) {
 		if (a->tail == 0 || a->tail <= need)
 			return NULL;

@@ -33,7 +33,7 @@ struct hold_arena {
 
 /* Make an arena for up to @n_frames frames, of up to @bytes_max bytes in total, and for
  * @slack_bytes more. The caller may put up to 17 bytes of its own into each frame's slot. The
- * kernel allocates the memory when it is first used. Returns 0, -EOVERFLOW or -ENOMEM. */
+ * kernel provides the memory when it is first used. Returns 0, -EOVERFLOW or -ENOMEM. */
 int hold_arena_init(struct hold_arena *a, uint32_t n_frames, uint64_t bytes_max,
 		    uint64_t slack_bytes) __attribute__((warn_unused_result));
 void hold_arena_done(struct hold_arena *a); /* accepts a zeroed struct */
@@ -51,8 +51,8 @@ static inline uint8_t *hold_arena_data(const struct hold_arena *a, uint64_t addr
 	return a->area + addr;
 }
 
-/* Give the slot with the frame at @addr back. @addr may be up to HOLD_ARENA_ALIGN - 1 more than
- * what hold_arena_commit() returned. */
+/* Give back the slot of the frame at @addr. @addr may be up to HOLD_ARENA_ALIGN - 1 more than what
+ * hold_arena_commit() returned. */
 void hold_arena_free(struct hold_arena *a, uint64_t addr);
 
 #endif

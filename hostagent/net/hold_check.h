@@ -25,10 +25,13 @@ int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_li
 		   struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Write to *ret_error what the failure @r of a step means and what to do about it. Return @r or a
- * more precise error code. */
+/* Explain to the operator why hold_prog_open() failed. @step: the step that failed; @r: its error.
+ * Writes to *ret_error what this means and what to do about it. Returns @r, or an error code that
+ * fits better. */
 int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step, int r,
 		      struct error *ret_error) __attribute__((warn_unused_result));
+
+/* The same for hold_ring_open(). */
 int hold_explain_ring(const struct hold_config *config, enum hold_ring_step step, int r,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -42,8 +42,10 @@ int hold_fifo_init(struct hold_fifo *f, uint32_t frames_max, uint64_t bytes_max)
 	__attribute__((warn_unused_result));
 void hold_fifo_done(struct hold_fifo *f); /* accepts a zeroed struct */
 
-/* Append a copy of @frame. Returns 0; -ENOBUFS if frames_max is reached; -EDQUOT if bytes_max would
- * be exceeded. On error nothing is changed. */
+/* Append a copy of @frame. Returns 0;
+ * -ENOBUFS: frames_max is reached;
+ * -EDQUOT: bytes_max would be exceeded.
+ * On error nothing has changed. */
 int hold_fifo_push(struct hold_fifo *f, const struct hold_frame *frame)
 	__attribute__((warn_unused_result));
 

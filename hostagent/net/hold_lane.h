@@ -1,4 +1,4 @@
-/* hold_lane.h - the way by which frames come from the kernel to the hold, and leave it again.
+/* hold_lane.h - the way that frames take from the kernel into the hold and out again.
  *
  * Why: the hold's order, epochs and limits do not depend on how a frame is stored. A lane stores
  * frames and moves them; hold.c decides which frames wait and which leave. A lane is a table of
@@ -47,7 +47,8 @@ struct hold_packet {
 				 * 0 */
 	uint64_t full_since_ns; /* since when the kernel has accepted no frame; 0: it accepts
 				 * frames */
-	bool is_new_pair;	/* the pair was made anew, and has taken no frame since */
+	/* true until the socket has sent a frame through a new veth pair */
+	bool is_new_pair;
 	uint64_t n_queue_full;	/* frames that the socket's queue had no room for */
 };
 
@@ -73,9 +74,10 @@ struct hold_lane_ops {
 	/* Returns a descriptor that is readable when a frame has arrived. Owned by the lane. */
 	int (*fd)(const struct hold_lane *lane);
 
-	/* Take up to @n_max (<= HOLD_LANE_BATCH) arrived frames. Returns how many; 0: none has
-	 * arrived. Frames that are dropped here are counted, and not returned. So the caller must
-	 * repeat the call until *ret_is_empty is true. */
+	/* Take up to @n_max (<= HOLD_LANE_BATCH) arrived frames. Returns how many. Frames that the
+	 * lane drops in this call are counted, but not returned, so 0 can be returned although
+	 * further frames have arrived. The caller must repeat the call until *ret_is_empty is
+	 * true. */
 	uint32_t (*receive)(struct hold_lane *lane, struct hold_frame *ret, uint32_t n_max,
 			    bool *ret_is_empty);
 
@@ -93,13 +95,14 @@ struct hold_lane_ops {
 	 * broken: the frames stay queued. */
 	int (*flush)(struct hold_lane *lane);
 
-	/* From now on use the device @out, which the caller has made anew. Returns 0 or -errno. On
+	/* From now on use the device @out, which the caller has created. Returns 0 or -errno. On
 	 * error nothing has changed. */
 	int (*reopen_out)(struct hold_lane *lane, const char *out);
 
-	/* n_queued(): how many frames send() has queued. n_sending(): how many frames are queued,
-	 * or accepted by the kernel but not yet reported as sent. */
+	/* Returns how many frames send() has queued that the kernel has not accepted yet. */
 	uint32_t (*n_queued)(const struct hold_lane *lane);
+	/* Returns how many frames are queued, or accepted by the kernel but not yet reported as
+	 * sent. */
 	uint32_t (*n_sending)(const struct hold_lane *lane);
 
 	/* Set the members of @ret that the kernel counts for this process's sockets, and
@@ -111,8 +114,9 @@ struct hold_lane_ops {
  * stamps the frames and redirects them to the UMEM of an AF_XDP socket. */
 extern const struct hold_lane_ops hold_lane_ring;
 
-/* Used for a guest that leaves work on its frames to the host (checksums, segmentation), and for a
- * larger MTU. hold_tap sends the frames to a packet socket on hfoN. */
+/* Used for a guest with offloads, which leaves checksums and segmentation to the host. Also used
+ * for a tap whose MTU is too large for a UMEM frame. hold_tap sends the frames to a packet socket
+ * on hfoN. */
 extern const struct hold_lane_ops hold_lane_packet;
 
 #endif

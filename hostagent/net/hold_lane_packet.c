@@ -2,8 +2,8 @@
  *
  * The socket is on hfoN. It receives the frames that hold_tap sends there. It also sends the
  * released frames. With each frame the kernel gives a virtio_net_hdr. This header says what the
- * guest left for the host to do (checksum, segmentation). The lane stores it before the frame, and
- * returns it to the kernel with the frame.
+ * guest left for the host to do (checksum, segmentation). The lane stores the header before the
+ * frame, and returns the header to the kernel with the frame.
  *
  *     a slot of the arena:  | 4 spare | 10 virtio_net_hdr | 12 MAC addresses | type, the rest ... |
  *     with a VLAN tag:      | 10 virtio_net_hdr | 12 MAC addresses | 4 tag | type, the rest ...   |
@@ -182,7 +182,7 @@ static uint64_t whole_epoch(const struct hold_lane *lane, uint32_t mark)
 	return now - ((now - mark) & HOLD_EPOCH_MASK);
 }
 
-/* Put the VLAN tag back. @slot is laid out as at the top of this file. */
+/* Put the VLAN tag back. The top of this file shows the layout of @slot. */
 static void insert_tag(uint8_t *slot, const struct beside *b)
 {
 	struct virtio_net_hdr head;
@@ -222,7 +222,7 @@ static int receive_one(struct hold_lane *lane, uint64_t now_ns, struct hold_fram
 	if (n < 0 && errno != EINVAL)
 		return -errno;
 	if (n < 0)
-		m.msg_controllen = 0; /* the kernel has written nothing there */
+		m.msg_controllen = 0; /* the kernel has written no control data */
 	b = read_beside(&m);
 	/* EINVAL: no virtio_net_hdr can describe the frame, and the kernel has dropped it. */
 	if (n < (ssize_t)(HEAD_BYTES + ETH_HLEN) || !slot ||
@@ -275,9 +275,9 @@ static bool is_full(int error)
 	return error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == EINTR;
 }
 
-/* Give the kernel a frame, bypassing the device's queue. If the kernel drops the frame because it
- * would have to cut it into segments, give it the frame again, through the queue. Returns 0 or
- * -errno. */
+/* Give the kernel a frame, bypassing the device's queue. The kernel drops the frame if the frame
+ * must be cut into segments. In this case, give the kernel the same frame again, through the queue.
+ * Returns 0 or -errno. */
 static int give(const struct hold_packet *p, const struct hold_frame *frame)
 {
 	const void *data = hold_arena_data(&p->arena, frame->addr);
@@ -293,7 +293,7 @@ static int give(const struct hold_packet *p, const struct hold_frame *frame)
 
 /* Called when the kernel has not accepted the oldest frame. Returns 0: try again;
  * -ENOLINK: this has lasted for FULL_NS, for example because the pair has no carrier;
- * -EPROTO: this has lasted for as long with a new pair, so the frame is bad. */
+ * -EPROTO: this has lasted for FULL_NS even with a new pair, so the frame is bad. */
 static int judge_full(struct hold_packet *p)
 {
 	uint64_t now_ns = clock_mono_ns();
@@ -345,8 +345,8 @@ static int reopen_out(struct hold_lane *lane, const char *out)
 	return 0;
 }
 
-/* n_queued() and n_sending() of this lane. It queues no frames: the kernel sends an accepted frame
- * at once, and any other frame stays in the FIFO. */
+/* n_queued() and n_sending() of this lane. This lane queues no frames: the kernel sends an accepted
+ * frame at once, and any other frame stays in the FIFO. */
 static uint32_t none(const struct hold_lane *lane)
 {
 	(void)lane;

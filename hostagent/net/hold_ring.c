@@ -66,9 +66,9 @@ static int make_umem(struct hold_ring *ring, enum hold_ring_step *ret_step)
 				&ring->in_done, &config);
 }
 
-/* libxdp opens its sockets without CLOEXEC. Set it: a child process with such a socket would keep
- * the tap's queue busy after the agent's death. If another thread forks before this call, its child
- * does inherit the socket. Until that child ends, the next agent gets -EBUSY. */
+/* Set CLOEXEC, which libxdp does not set. Otherwise a child process would inherit the socket, and
+ * would keep the tap's queue busy after the agent's death. A child that another thread forks before
+ * this call does inherit the socket. Until that child ends, the next agent gets -EBUSY. */
 static int close_on_exec(const struct xsk_socket *socket)
 {
 	return fcntl(xsk_socket__fd(socket), F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;

@@ -97,8 +97,8 @@ int hold_ring_reopen_out(struct hold_ring *ring, const char *out)
 	__attribute__((warn_unused_result));
 
 /* Take up to @n_max (<= HOLD_RING_BATCH) arrived frames. The caller owns each frame until it passes
- * it to hold_ring_send() or hold_ring_recycle(). Returns the number of frames taken, which is 0 if
- * none had arrived. */
+ * the frame to hold_ring_send() or hold_ring_recycle(). Returns the number of frames taken, which
+ * is 0 if none had arrived. */
 uint32_t hold_ring_receive(struct hold_ring *ring, struct hold_ring_frame *ret, uint32_t n_max);
 
 /* Returns a pointer to the UMEM address @addr, valid while the caller owns the frame. */

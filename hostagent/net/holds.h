@@ -86,31 +86,37 @@ int holds_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_u
 int holds_find(const char *pin_dir, int ifindex, char ret_dir[HOLD_PIN_DIR_BYTES])
 	__attribute__((warn_unused_result));
 
-/* Each of these functions does for all cards what its counterpart in hold.h does for one card.
- * - holds_set_mode(): changes all holds or, on -EINVAL, none.
- * - holds_epoch(): the highest epoch of all holds.
- * - holds_mode(): HOLD_PASS if all holds are in that mode, else the mode of a hold that is not.
- * - holds_is_taken_over(): true if at least one hold was taken over. */
+/* Do what hold_set_epoch() does, for all cards. */
 void holds_set_epoch(struct holds *h, uint64_t epoch);
+
+/* Returns the highest epoch of all holds. */
 uint64_t holds_epoch(const struct holds *h);
+
+/* Change the mode of all holds. On -EINVAL, no mode has changed. */
 int holds_set_mode(struct holds *h, enum hold_mode mode) __attribute__((warn_unused_result));
+
+/* Returns HOLD_PASS if all holds are in that mode, else the mode of a hold that is not. */
 enum hold_mode holds_mode(const struct holds *h);
+
+/* Returns true if at least one hold was taken over. */
 bool holds_is_taken_over(const struct holds *h);
 
 /* Returns a descriptor that becomes readable (POLLIN) when frames of any card have arrived. Owned
  * by @h. */
 int holds_fd(const struct holds *h);
 
-/* Do what hold_receive() and hold_release() do, for all cards. If the frames of one card cannot
- * leave, the frames of the other cards still leave, and the failed card's error is returned. Frames
- * that a failed call has received are counted in the result of the next holds_receive() that
- * succeeds. */
+/* Do what hold_receive() does, for all cards. Calls it for every card, even if it fails for one;
+ * then returns the error of that card. The frames that arrived for the other cards are counted in
+ * the result of the next holds_receive() that succeeds. */
 int holds_receive(struct holds *h) __attribute__((warn_unused_result));
+
+/* Do what hold_release() does, for all cards. If the frames of one card cannot leave, the frames of
+ * the other cards still leave, and the error of that card is returned. */
 int holds_release(struct holds *h, uint64_t epoch) __attribute__((warn_unused_result));
 
-/* Returns a human-readable text that says why released frames cannot leave at present, for the
- * first card with such a problem. The text names the tap if the guest has several. Returns "" if no
- * card has a problem. Valid until the next call. */
+/* Find the first card whose released frames cannot leave at present. Returns a human-readable text
+ * that says why, with the tap's name if the guest has several taps. Returns "" if there is no such
+ * card. The text is valid until the next call. */
 const char *holds_trouble(struct holds *h);
 
 /* Returns true while released frames of a card still wait for the kernel. */
@@ -127,8 +133,8 @@ uint64_t holds_oldest_epoch(const struct holds *h);
 uint32_t holds_count(const struct holds *h); /* number of held frames */
 uint64_t holds_bytes(const struct holds *h); /* bytes of the held frames */
 
-/* Read all counters, summed over the cards. Exception: hold_ns_max and frames_peak are the highest
- * value of any card, because each card has its own limits. Returns 0 or -errno. On error *ret is
+/* Read all counters, summed over the cards. Exception: hold_ns_max and frames_peak have the highest
+ * value of any card, because each card has limits of its own. Returns 0 or -errno. On error *ret is
  * unchanged. */
 int holds_stats(struct holds *h, struct hold_stats *ret) __attribute__((warn_unused_result));
 

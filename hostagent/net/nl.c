@@ -97,7 +97,7 @@ static void copy_text(const struct nlattr *a, char *ret, size_t size)
 	ret[n] = '\0';
 }
 
-/* Returns an attribute's value, or 0 if its size is not that of an integer. */
+/* Returns an attribute's value. Returns 0 if the attribute does not have the size of an integer. */
 static uint32_t get_uint(const struct nlattr *a)
 {
 	switch (mnl_attr_get_payload_len(a)) {
@@ -182,6 +182,7 @@ static void parse_info(struct nl_link *link, const struct nlattr *info)
 			break;
 		}
 	}
+	/* Parse the data only now: what they contain depends on the kind of link. */
 	if (data && strcmp(link->kind, "tun") == 0)
 		parse_tun(link, data);
 	if (data && strcmp(link->kind, "bridge") == 0)

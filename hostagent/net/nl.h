@@ -50,8 +50,9 @@ struct nl_link {
 int nl_open(struct nl *nl) __attribute__((warn_unused_result));
 void nl_close(struct nl *nl); /* accepts a zeroed struct */
 
-/* Read one link, by name, or by ifindex if @name is NULL. Returns 0; -ENODEV if there is no such
- * link; other -errno. */
+/* Read one link, by name, or by ifindex if @name is NULL. Returns 0;
+ * -ENODEV: there is no such link;
+ * other -errno. */
 int nl_link_get(struct nl *nl, const char *name, int ifindex, struct nl_link *ret)
 	__attribute__((warn_unused_result));
 
@@ -59,8 +60,9 @@ int nl_link_get(struct nl *nl, const char *name, int ifindex, struct nl_link *re
 int nl_link_each(struct nl *nl, void (*each)(const struct nl_link *link, void *arg), void *arg)
 	__attribute__((warn_unused_result));
 
-/* Create the veth pair @name and @peer, both down, with @mtu. Returns 0; -EEXIST if one of the
- * names is taken; other -errno. */
+/* Create the veth pair @name and @peer, both down, with @mtu. Returns 0;
+ * -EEXIST: one of the names is taken;
+ * other -errno. */
 int nl_veth_create(struct nl *nl, const char *name, const char *peer, uint32_t mtu)
 	__attribute__((warn_unused_result));
 
@@ -89,7 +91,8 @@ struct nl_route {
 	bool is_local;	     /* the address is this host's own */
 };
 
-/* Look up the route to an address. Returns 0; -ENETUNREACH or -EHOSTUNREACH if there is no route;
+/* Look up the route to an address. Returns 0;
+ * -ENETUNREACH, -EHOSTUNREACH: there is no route;
  * other -errno. */
 int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
 	__attribute__((warn_unused_result));
@@ -100,8 +103,8 @@ int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
 int nl_neighbour_get(struct nl *nl, int ifindex, uint32_t address_be32, uint8_t ret_mac[6])
 	__attribute__((warn_unused_result));
 
-/* If the kernel is not sure of a neighbour's MAC address, make it ask. Does not wait for the
- * answer. Returns 0 or -errno. */
+/* If the kernel is not sure of a neighbour's MAC address, make it send an ARP request. Does not
+ * wait for the answer. Returns 0 or -errno. */
 int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
 	__attribute__((warn_unused_result));
 

@@ -137,8 +137,8 @@ int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
 
 	if (r < 0 && r != -ENOENT)
 		return r;
-	/* If the kernel is sure of the address, do nothing. A permanent entry of an administrator
-	 * is sure, too: the request below would make it expire. */
+	/* If the kernel is sure of the address, do nothing. The kernel is also sure of a permanent
+	 * entry, which an administrator made: the request below would make that entry expire. */
 	if (r == 0 && n.is_sure)
 		return 0;
 	m = nl_request(nl, buf, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE);

@@ -22,7 +22,7 @@ enum tap_state {
 	TAP_DOWN = 2,
 	TAP_NO_BRIDGE = 3,
 	TAP_DISABLED = 4,   /* the bridge or the port is down, or no process has opened the tap */
-	TAP_BLOCKING = 5,   /* spanning tree blocks the port, as it does in the next two states */
+	TAP_BLOCKING = 5,   /* spanning tree blocks the port, in the two states below, too */
 	TAP_LISTENING = 6,
 	TAP_LEARNING = 7,
 	TAP_UNKNOWN = 8,    /* the kernel did not answer; tap_state_read() never returns this */

@@ -92,8 +92,8 @@ static int set_up_link(struct witness_mirror *w, const char *name, int *ret_ifin
 	return r;
 }
 
-/* Create the helper pair, or use an existing pair with our alias: samples may be on their way
- * through it. */
+/* Create the helper pair. If there is a pair with our alias already, use that pair: samples may be
+ * on their way through it. */
 static int open_helper(struct witness_mirror *w, const struct nl_link *tap, int *ret_in,
 		       struct error *ret_error)
 {
@@ -194,8 +194,8 @@ static const struct witness_path *path_of(const struct witness_mirror *w,
 	return &control->paths[number][control->path_slot[number] & 1];
 }
 
-/* Read the gateway's port and client address from the routes that an earlier agent left. They are
- * used until the next witness_mirror_set_key(). */
+/* Read the gateway's port and client address from the routes that an earlier agent left. This port
+ * and this address are used until the next witness_mirror_set_key(). */
 static void take_ways(struct witness_mirror *w)
 {
 	for (enum witness_path_number n = 0; n < WITNESS_N_PATHS; n++) {
@@ -305,8 +305,8 @@ static void use_path(struct witness_mirror *w, enum witness_path_number n,
 	__atomic_store_n(&control->path_slot[n], !slot, __ATOMIC_RELEASE);
 }
 
-/* Get the next hop's MAC address. In the client network, makes the kernel ask for it: perhaps this
- * host sends only witness datagrams there, for which the kernel does not ask. */
+/* Get the next hop's MAC address. In the client network, makes the kernel ask for the address:
+ * perhaps this host sends only witness datagrams there, and for these the kernel does not ask. */
 static int find_mac(struct witness_mirror *w, enum witness_path_number n,
 		    const struct nl_route *route, uint8_t ret_mac[6])
 {

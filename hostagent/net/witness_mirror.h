@@ -11,9 +11,9 @@
  *	                              client device: only if the gateway gave an address there
  *
  * Life: open, set_key, then refresh every few seconds. Call set_key again when the gateway changes
- * the key. close removes everything. leave ends only the object: the kernel still sends datagrams.
- * If the agent is killed, the effect is that of leave. The next witness_mirror_open() takes over
- * what it finds, without interrupting the datagrams.
+ * the key. close removes everything. leave frees only the object, and the kernel still sends
+ * datagrams. If the agent is killed, the kernel still sends datagrams, too. The next
+ * witness_mirror_open() takes over what it finds, without interrupting the datagrams.
  *
  * Open the VM's hold (net/hold.h) before the witness. The witness uses the hold's qdisc on the tap
  * and the hold's count of frames from the guest. Close the two in any order. The guest's traffic
@@ -94,8 +94,9 @@ int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t p
 /* Look up the routes to the gateway again, and use them. Blocks for rtnetlink (ms). Sets each
  * path's element of @ret_ways to
  * - 0: datagrams can be sent by the path, or none are wanted;
- * - -ENOENT: the next hop's MAC address is not known yet, and the kernel asks for it. In the backup
- *   network the agent's own connection causes this, in the client network this function;
+ * - -ENOENT: the next hop's MAC address is not known yet, and the kernel asks for it. In the
+ *   backup network the agent's own connection makes the kernel ask, in the client network this
+ *   function does;
  * - -ENOTSUP: the gateway is this host, the device is not Ethernet, or both networks use the same
  *   device;
  * - -ENETUNREACH: there is no route;
@@ -104,8 +105,8 @@ int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t p
 void witness_mirror_refresh(struct witness_mirror *w, int ret_ways[WITNESS_N_PATHS]);
 
 /* Stop sending and remove everything. @w is freed in every case; NULL is allowed. Blocks for tens
- * of ms. Returns 0, or the -errno of the first step that failed. After a failure, the other steps
- * are still tried. */
+ * of ms. If a step fails, the other steps are still tried. Returns 0, or the -errno of the first
+ * step that failed. */
 int witness_mirror_close(struct witness_mirror *w);
 
 /* Free @w, but let the kernel continue to send datagrams after the agent's end. NULL is
@@ -118,9 +119,11 @@ bool witness_mirror_is_taken_over(const struct witness_mirror *w);
 /* Read state and counters. Only reads mapped memory. */
 void witness_mirror_stats(const struct witness_mirror *w, struct witness_mirror_stats *ret);
 
-/* Remove what an earlier agent left of this VM's witness, also if it used another tap. Returns 0,
- * also if nothing was left; -EBUSY if another process has this witness; other -errno. Blocks for
- * tens of ms. */
+/* Remove what an earlier agent left of this VM's witness, even if that witness was on another tap.
+ * Blocks for tens of ms.
+ * Returns 0, also if nothing was left;
+ * -EBUSY: another process has this witness;
+ * other -errno. */
 int witness_mirror_remove_left(const char *vm, const struct tap_names *taps, const char *pin_dir)
 	__attribute__((warn_unused_result));
 

@@ -32,8 +32,7 @@ bool agree_may_claim(const struct agree_primary *p)
 		return false;                                                                      \
 	} while (0)
 
-/* Check the conditions for a yes, which are the same for the first question and for a repeated
- * question. */
+/* Check the conditions for a yes that are the same for a first and for a repeated question. */
 static bool is_possible(const struct agree_standby *s, uint64_t term, uint8_t mode,
 			struct error *ret_error)
 {
@@ -56,8 +55,8 @@ bool agree_vote(const struct agree_standby *s, uint64_t term, uint8_t mode, uint
 	if (!is_possible(s, term, mode, ret_error))
 		return false;
 	if (s->voted_mode && s->term == term) {
-		/* This host has voted for this term already, so this is a repeated question: the
-		 * primary did not receive the first answer. */
+		/* This host has voted for this term already. So the question is a repeated one: the
+		 * primary has not received the first answer. */
 		if (s->voted_mode != mode)
 			NO("this host's vote in term %" PRIu64 " was for %s", term,
 			   agree_policy_name(s->voted_mode));

@@ -3,7 +3,7 @@
  *
  * Why: before a primary continues without a gateway, it must be sure that no gateway can promote
  * its standby. Only the standby can promise this. Before the standby says yes, it stores the next
- * term in a file. From then on it refuses a promotion in that term. In the drawing P is the
+ * term in a file. After that it refuses any promotion in that term. In the drawing P is the
  * primary, S the standby, t the current term:
  *
  *	 P: silence of the gateway >= gateway_lost_ms, policy is not hold ──► CLAIM(t + 1, mode)
@@ -34,16 +34,16 @@ enum agree_policy {
 const char *agree_policy_name(uint8_t policy); /* "hold", "unprotected", "direct"; else "unknown" */
 
 /* AGREE_LEASE_MS: how long the primary's guest may run after the standby's yes vote, or after a
- * LEASE from the standby. AGREE_RELEASE_MS: how long output may leave after a LEASE. After a vote
- * alone, no output may leave. Both times count from the moment when the primary asked. lease.h says
- * why there are two lengths. */
+ * LEASE from the standby. AGREE_RELEASE_MS: how long its output may leave after a LEASE; after a
+ * vote alone, none may leave. Both times begin when the primary asks. lease.h says why there are
+ * two lengths. */
 #define AGREE_LEASE_MS	 ((uint32_t)WIRE_DIRECT_LEASE_MS)
 #define AGREE_RELEASE_MS 300u /* three beats of 100 ms */
 
-/* Return the time before which a guest promoted on the standby must send nothing. @granted_ns: when
- * the standby gave its last LEASE to the primary; 0: it gave none. The primary checks its lease
- * before it sends frames. The margin of 20 ms covers the time from this check until the frames have
- * left. */
+/* Returns the time before which a guest that is promoted on the standby must send nothing.
+ * @granted_ns: when the standby last gave the primary a LEASE; 0: never. The primary checks its
+ * lease, then sends frames. The margin of 20 ms covers the time between the check and the moment
+ * when the frames have left. */
 static inline uint64_t agree_mute_ns(uint64_t granted_ns)
 {
 	return granted_ns ? granted_ns + (AGREE_RELEASE_MS + 20) * CLOCK_NS_PER_MS : 0;
@@ -53,10 +53,10 @@ static inline uint64_t agree_mute_ns(uint64_t granted_ns)
 struct agree_primary {
 	uint8_t policy;		     /* enum agree_policy */
 	bool is_holding;	     /* the guest's output is held, so the guest is protected */
-	bool is_outvoted;	     /* another host owns the guest: never ask again */
+	bool is_outvoted;	     /* another host owns the guest: the primary must not ask */
 	uint64_t gateway_silence_ns; /* silence of the gateway so far */
-	uint64_t gateway_lost_ns;    /* a silence this long means that the gateway is lost; from
-				     * the VM's file */
+	/* a silence this long means that the gateway is lost (gateway_lost_ms) */
+	uint64_t gateway_lost_ns;
 };
 
 /* Returns true if the primary may ask the standby for its vote. */
@@ -69,15 +69,17 @@ struct agree_standby {
 	/* the standby still has a copy of the guest, and has not promoted it */
 	bool is_copy;
 	uint64_t term;		 /* the standby's term */
-	uint64_t promised_term;  /* newest term of an accepted promotion; 0: none */
-	uint8_t voted_mode;      /* mode of the vote that led to `term`; 0 if no vote led to it */
+	/* newest term in which this host has accepted a promotion; 0: none */
+	uint64_t promised_term;
+	/* the mode that this host voted for in `term`; 0: `term` came without a vote */
+	uint8_t voted_mode;
 	uint64_t complete_epoch;
 	uint64_t gateway_silence_ns;
 	uint64_t gateway_lost_ns;
 };
 
-/* Returns true if the standby should say yes to a CLAIM of @term and @mode. @epoch is the last
- * epoch that the primary knows to be committed. If the answer is no, *ret_error says why. */
+/* Returns true if the standby should say yes to a CLAIM of @term and @mode. @epoch: the last epoch
+ * that the primary knows to be committed. If the standby should say no, *ret_error says why. */
 bool agree_vote(const struct agree_standby *standby, uint64_t term, uint8_t mode, uint64_t epoch,
 		struct error *ret_error);
 

@@ -17,12 +17,12 @@ struct claim {
 	uint8_t mode;	/* enum wire_claim_mode */
 };
 
-/* Connect to the host in @config (whose peer_name must be set), ask, and read the answer. Blocks
+/* Connect to the host in @config (whose peer_name must be set), ask it, and read the answer. Blocks
  * until @deadline_ns at most. Returns
- * 0: the answer is yes, a promise that the peer keeps;
+ * 0: the answer is yes. The other host keeps this promise;
  * -EACCES: the answer is no;
- * -EPROTO: the peer broke the protocol;
- * other -errno: no answer arrived. The peer may have promised without our knowledge.
+ * -EPROTO: the other host broke the protocol;
+ * other -errno: no answer arrived. The other host may have said yes all the same.
  * On error *ret_error says why. */
 int claim_term(const struct link_config *config, const struct claim *claim, uint64_t deadline_ns,
 	       struct error *ret_error) __attribute__((warn_unused_result));

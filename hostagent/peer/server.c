@@ -19,11 +19,12 @@
 #include "base/log.h"
 
 #define BACKLOG	   16
-#define REST_NS    (100 * CLOCK_NS_PER_MS) /* how long to accept nothing after a failed accept(2) */
+/* how long to accept no connection after accept(2) has failed */
+#define REST_NS    (100 * CLOCK_NS_PER_MS)
 #define WHERE_SIZE 32
 
 struct pending {
-	struct link *link; /* NULL if this slot is free */
+	struct link *link; /* NULL: this slot is free */
 	char where[WHERE_SIZE];
 	uint64_t deadline_ns;
 };
@@ -31,7 +32,7 @@ struct pending {
 struct peer_server {
 	struct peer_server_config config;
 	int listen_fd;
-	int wake_fd; /* eventfd, written when must_stop is set */
+	int wake_fd; /* eventfd, written after must_stop was set */
 	_Atomic bool must_stop;
 	uint64_t listen_at_ns; /* do not accept connections before this time */
 	struct pending pending[PEER_CONNECTIONS_MAX];
@@ -55,7 +56,7 @@ static void refuse(struct pending *p, uint16_t code, const char *text)
 	wire_text_format(failure.text, "%s", text);
 	if (wire_failure_encode(&failure, &w) == 0) {
 		piece.iov_len = (size_t)(w.at - payload);
-		/* an error is ignored: the link is closed next */
+		/* ignore an error: the link is closed next */
 		(void)!link_send(p->link, &header, &piece, 1);
 	}
 	drop(p, text);
@@ -136,7 +137,7 @@ static void accept_one(struct peer_server *s, uint64_t now_ns)
 	}
 }
 
-/* Fill @fds: [0] wake_fd, [1] listen_fd, then one entry for each slot. Return the time at which to
+/* Fill @fds: [0] wake_fd, [1] listen_fd, then one entry for each slot. Returns the time at which to
  * wake up. */
 static uint64_t prepare(const struct peer_server *s, struct pollfd *fds, uint64_t now_ns)
 {
@@ -166,7 +167,7 @@ static void *run(void *arg)
 	while (!atomic_load(&s->must_stop)) {
 		uint64_t now_ns = clock_mono_ns(), at_ns = prepare(s, fds, now_ns);
 
-		/* Ignore an error, because the calls below will get the same error. */
+		/* Ignore an error: the calls below get it too. */
 		(void)poll(fds, 2 + PEER_CONNECTIONS_MAX, clock_poll_ms(now_ns, at_ns));
 		now_ns = clock_mono_ns();
 		for (size_t i = 0; i < PEER_CONNECTIONS_MAX; i++) {
@@ -191,8 +192,8 @@ static int listen_at(uint32_t ip_be32, uint16_t port)
 
 	if (fd < 0)
 		return -errno;
-	/* SO_REUSEADDR lets a restarted agent bind although old connections are still
-	 * in TIME_WAIT. */
+	/* SO_REUSEADDR: a restarted agent can bind although old connections are still in
+	 * TIME_WAIT. */
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, BACKLOG) < 0)
 		r = -errno;

@@ -1,9 +1,9 @@
 /* server.h - accepts connections from other hosts, does TLS and HELLO, and passes each connection
  * to a standby.
  *
- * Why: a primary without a gateway asks its VM's standby for a vote (agree.h). It can then stream
+ * Why: a primary without a gateway asks its VM's standby for a vote (agree.h), and may then stream
  * to the standby. This server does the first steps of such a connection, up to the HELLO, which
- * names the VM. A standby of this host does the rest.
+ * names the VM. A standby of this host does all later steps.
  *
  *	accept ─► TLS (role host) ─► HELLO kind PEER ─► take() ─► a standby of this host
  *	   └── too many, too slow, broken, refused by take() ──► REFUSED, closed, counted
@@ -45,8 +45,8 @@ struct peer_server_config {
 	struct wire_tls_context *tls; /* for the server side; borrowed */
 	uint64_t hello_ns;            /* longest time from accept to HELLO; 0 means PEER_HELLO_NS */
 
-	/* Takes a connection. Must not wait. Returns 0 if the taker now owns offer->link. If not,
-	 * returns an enum wire_refused_code, with a text for the peer in *ret_error. */
+	/* Take over a connection. Must not wait. Returns 0: the callee owns offer->link now.
+	 * Otherwise returns an enum wire_refused_code, and *ret_error has a text for the peer. */
 	uint16_t (*take)(void *arg, const struct peer_offer *offer, struct error *ret_error);
 	void *arg;
 };
@@ -55,7 +55,8 @@ struct peer_server_config {
 int peer_server_open(const struct peer_server_config *config, struct peer_server **ret_server)
 	__attribute__((warn_unused_result));
 
-/* End the thread and close the connections that were not handed on. Accepts NULL; returns NULL. */
+/* End the thread, and close the connections that take() has not taken over. Accepts NULL; returns
+ * NULL. */
 struct peer_server *peer_server_close(struct peer_server *server);
 
 #endif

@@ -21,7 +21,7 @@
 #include "base/program.h"
 
 #define MAGIC	   "HFONWARD"
-#define HEAD_BYTES 24u /* bytes before the records of the VMs: up to the end of the checksum */
+#define HEAD_BYTES 24u /* bytes before the VMs' records: up to the end of the checksum */
 #define VM_BYTES_MAX (1 + WIRE_NAME_MAX + 4 + HANDED_BYTES_MAX)
 
 extern char **environ;
@@ -48,6 +48,8 @@ int onward_write(const struct onward *onward)
 	struct bytes_writer w;
 	int fd, r;
 
+	/* the largest possible size, but with the real sizes of each VM's two large parts (device
+	 * and facts) */
 	for (uint32_t i = 0; i < onward->n_vms; i++)
 		size += VM_BYTES_MAX - WIRE_BLOB_MAX - HANDED_FACTS_MAX +
 			onward->vm[i].handed.device_size + onward->vm[i].handed.facts_size;
@@ -63,6 +65,7 @@ int onward_write(const struct onward *onward)
 		encode_vm(&w, &onward->vm[i]);
 	if (w.bad)
 		return -E2BIG;
+	/* the checksum covers all VMs' records, so it can be put in only now */
 	bytes_put_be64(data + 16,
 		       XXH3_64bits(data + HEAD_BYTES, (size_t)(w.at - data) - HEAD_BYTES));
 	fd = memfd_create("holdfast-onward", MFD_CLOEXEC);
@@ -174,7 +177,8 @@ struct handed *onward_find(struct onward *o, const char *name)
 
 static void keep(int fd)
 {
-	(void)fcntl(fd, F_SETFD, 0); /* an error shows when the next program uses the descriptor */
+	/* if this fails, the next program finds out when it uses the descriptor */
+	(void)fcntl(fd, F_SETFD, 0);
 }
 
 static void keep_no_longer(int fd)
@@ -198,8 +202,8 @@ void onward_take(struct onward **ret_onward)
 		log_error("what the agent's last program handed on cannot be used, so all begins "
 			  "as after a restart: %s", error.text);
 		hurry_all_threads(false);
-		/* Close everything: while a userfaultfd stays open, its guest cannot be tracked
-		 * again. This program has opened nothing of its own yet. */
+		/* Close everything: as long as a userfaultfd is open, its guest cannot be tracked
+		 * again. This program has opened nothing itself yet. */
 		(void)close_range(STDERR_FILENO + 1, ~0U, 0);
 		fd = -1;
 		return;

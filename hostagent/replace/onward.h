@@ -1,5 +1,5 @@
-/* onward.h - passes state from an agent's program to its next program, which it runs by exec. The
- * state is one record in a memfd, and open descriptors.
+/* onward.h - passes state from one program of the agent to its next program, which replaces it by
+ * exec. The state consists of one record in a memfd, and of open descriptors.
  *
  *	8  "HFONWARD"                      magic
  *	4  version                         ONWARD_VERSION
@@ -7,10 +7,10 @@
  *	8  XXH3-64 of all that follows
  *	   for each VM: 1 size of its name, the name, 4 size of the rest, the rest (handed_encode())
  *
- * The number before each field is its size in bytes. All numbers are big-endian. A program can read
- * only its own version of the record. So onward_check() first asks the next program whether it can
- * read our version. If the next program then cannot use the record after all, it logs this, and
- * starts as after any restart of the agent. Meanwhile the guests' frames stay held.
+ * The number at the start of each field is the field's size in bytes. All numbers are big-endian. A
+ * program can read only its own version of the record. So onward_check() asks the next program
+ * beforehand whether it can read ours. If the next program then cannot use the record after all, it
+ * logs this, and starts as after any restart of the agent. Meanwhile the guests' frames stay held.
  *
  * The environment variable ONWARD_ENV names the memfd. Descriptors keep their numbers.
  *
@@ -40,7 +40,7 @@ struct onward {
 	struct onward_vm vm[ONWARD_VMS_MAX];
 };
 
-/* Write @onward into a memfd. Returns its descriptor, or -errno. */
+/* Write @onward into a memfd. Returns the descriptor of the memfd, or -errno. */
 int onward_write(const struct onward *onward) __attribute__((warn_unused_result));
 
 /* Read what onward_write() has written. The caller frees it with onward_free(). Returns 0;
@@ -54,24 +54,24 @@ struct onward *onward_free(struct onward *onward); /* frees memory only; accepts
 /* Return what was handed on for the VM @name, or NULL. */
 struct handed *onward_find(struct onward *onward, const char *name);
 
-/* If onward_exec() started this program, take what was handed on, and set close-on-exec again on
- * its descriptors. *ret_onward is NULL if onward_exec() did not start this program, or if the
- * record cannot be used. In the latter case the reason is logged, and all descriptors above stderr
- * are closed. Call this before any thread exists, and before anything is opened. */
+/* If onward_exec() started this program: take what was handed on, and set close-on-exec again on
+ * its descriptors. If the record cannot be used, log why, and close all descriptors above stderr.
+ * *ret_onward is NULL in that case, and also if onward_exec() did not start this program. Call this
+ * before any thread exists, and before anything is opened. */
 void onward_take(struct onward **ret_onward);
 
-/* Run the program @path as a child that checks whether it can take over. It can if the files of
- * @config_path are valid and have all the VMs in @names, and if it can read our version of the
- * record. Returns a pidfd, which the caller closes, or -errno. */
+/* Run the program @path as a child that checks whether it can take over. It can if it can read our
+ * version of the record, and if the files of @config_path are valid and name all the VMs in @names.
+ * Returns a pidfd, which the caller closes, or -errno. */
 int onward_check(const char *path, const char *config_path, const char *const *names,
 		 uint32_t n_names, pid_t *ret_pid) __attribute__((warn_unused_result));
-/* Returns 0 if the child has ended and can take over; -EAGAIN if it still runs; -ENOEXEC if it
- * cannot take over. */
+/* Has the child @pid ended? Returns 0: yes, and it can take over; -EAGAIN: it still runs; -ENOEXEC:
+ * it cannot take over. */
 int onward_checked(pid_t pid) __attribute__((warn_unused_result));
 
-/* Run the program @path with the configuration @config_path in place of this program. If that
- * fails, run the present program anew, with the same record. Returns only if both fail. @fd: from
- * onward_write(). */
+/* Replace this program by the program @path with the configuration @config_path. If that fails,
+ * start the present program anew instead, with the same record. @fd: from onward_write(). Returns,
+ * with -errno, only if both fail. */
 int onward_exec(const char *path, const char *config_path, const struct onward *onward, int fd);
 
 #endif

@@ -46,8 +46,8 @@ enum plan_action plan_step(struct plan *plan, const struct plan_view *view, uint
 			return enter(plan, PLAN_YIELDING, now_ns, PLAN_DO_YIELD);
 		return past_ns >= PLAN_REST_NS ? call_off(plan, now_ns) : PLAN_DO_NOTHING;
 	case PLAN_YIELDING:
-		/* After PLAN_YIELD_NS all guests go on here, even if the last one has yielded by
-		 * now. */
+		/* After PLAN_YIELD_NS all guests go on here, even if the last one has yielded
+		 * meanwhile. */
 		if (view->one_cannot || past_ns >= PLAN_YIELD_NS)
 			return call_off(plan, now_ns);
 		return view->all_yielded ? enter(plan, PLAN_GOING, now_ns, PLAN_DO_EXEC)

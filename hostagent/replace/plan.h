@@ -1,4 +1,4 @@
-/* plan.h - decides by which steps an agent's program gives way to the next program, and when the
+/* plan.h - decides by which steps one program of the agent gives way to the next, and when the
  * present program goes on instead.
  *
  * Why: two programs must never act at the same time. Exec makes sure of that: the next program
@@ -12,11 +12,11 @@
  *	  └──────── after PLAN_TRIES tries ◄────── WAITING ◄─────────────┘
  *	                                             └─ after PLAN_WAIT_NS ─► RESTING
  *
- * - CHECKING: the next program runs as a child. It reports whether it can read our files, and the
+ * - CHECKING: the next program runs as a child. It finds out whether it can read our files, and the
  *   record that we would hand on. Everything else goes on as usual.
- * - RESTING: the VMs' workers finish what they do, and then rest. No guest is stopped yet. If one
- *   guest cannot yield, no guest is asked to yield.
- * - YIELDING: each guest is stopped at its last epoch, and stands still until all guests are
+ * - RESTING: the VMs' workers finish their work, and then rest. No guest is stopped yet. If one
+ *   guest cannot yield, none is asked to.
+ * - YIELDING: each guest is stopped at the end of its last epoch, and stands still until all are
  *   stopped.
  * - WAITING: all guests go on here, and another try follows.
  *
@@ -33,9 +33,9 @@
 
 #define PLAN_CHECK_NS (20 * CLOCK_NS_PER_S)
 #define PLAN_REST_NS  (5 * CLOCK_NS_PER_S)
-/* The longest time in YIELDING. If other guests are late, or the try fails, no guest stands still
- * for longer than this. This time includes up to 200 ms in which the guests still run, while the
- * engines wait for the commits of earlier epochs. */
+/* The longest time in YIELDING: no guest stands still for longer than this, even if other guests
+ * are late or the try fails. The time includes up to 200 ms in which the guests still run, while
+ * the engines wait for the commits of earlier epochs. */
 #define PLAN_YIELD_NS (300 * CLOCK_NS_PER_MS)
 #define PLAN_WAIT_NS  (2 * CLOCK_NS_PER_S)
 #define PLAN_TRIES    5u
@@ -76,8 +76,7 @@ enum plan_action {
 
 void plan_init(struct plan *plan);
 
-/* Begin a replacement. Returns PLAN_DO_CHECK, or PLAN_DO_NOTHING if a replacement is already under
- * way. */
+/* Begin a replacement. Returns PLAN_DO_CHECK; or PLAN_DO_NOTHING if a replacement is under way. */
 enum plan_action plan_ask(struct plan *plan, uint64_t now_ns) __attribute__((warn_unused_result));
 
 /* Continue the replacement. Returns what the caller must do now. After doing it, call this again,
@@ -85,11 +84,10 @@ enum plan_action plan_ask(struct plan *plan, uint64_t now_ns) __attribute__((war
 enum plan_action plan_step(struct plan *plan, const struct plan_view *view, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Is a replacement under way? While it is, call plan_step() every few ms. */
+/* Is a replacement under way? Then call plan_step() every few ms. */
 bool plan_is_under_way(const struct plan *plan);
 
-/* Returns true while guests stand still, or soon will. The caller must then do nothing that can
- * block. */
+/* Do guests stand still, or will they soon? Then the caller must do nothing that can block. */
 bool plan_is_pressing(const struct plan *plan);
 
 #endif

@@ -29,15 +29,15 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 
 	epochcheck_init(&c, term, 0, UINT64_MAX);
 	c.images = images;
-	c.may_keep = true; /* this was checked when the epoch arrived */
+	c.may_keep = true; /* whether KEEP records are allowed was checked when the epoch arrived */
 	while (wire_frame_decode(&at, end, &frame, NULL) == 0) {
 		if (frame.h.term != term) {
 			result = -ESTALE;
 			break;
 		}
 		if (frame.h.type == WIRE_EPOCH_BEGIN && !c.inside) {
-			/* Accept any epoch number here: the caller checks whether this epoch is the
-			 * next one for the copy. */
+			/* Accept any epoch number here: the caller checks whether the copy needs
+			 * this epoch next. */
 			c.last_epoch = frame.h.epoch - 1;
 			if (frame.h.epoch == 0 || wire_epoch_begin_decode(&frame, &begin, NULL) < 0)
 				break;
@@ -62,26 +62,27 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 
 /* ---- applying */
 
-/* The kind of the first record of a page, or of a piece of the device blob, in a FULL epoch. */
+/* The first record of a page, or of a piece of the device blob, in a FULL epoch. */
 enum first_record {
-	FIRST_NONE  = 0, /* no record: the page must be cleared to zero */
-	/* ZERO, RAW or DUP: replaces the whole page, so the old content does not matter. KEEP: the
-	 * old content is wanted */
+	FIRST_NONE  = 0, /* no record: the page must be cleared */
+	/* ZERO, RAW or DUP: it replaces the whole page, so the old content does not matter. KEEP:
+	 * the old content is wanted */
 	FIRST_WHOLE = 1,
-	FIRST_DELTA = 2, /* a delta against a zero page: the page must be cleared first */
+	FIRST_DELTA = 2, /* a delta against a page of zeros: the page must be cleared first */
 };
 
 struct pass {
 	struct ramfile *rf;	 /* NULL in apply_disks() */
 	uint64_t n_pages;	 /* number of page records applied */
-	uint32_t blob_bytes;     /* size of the device blob (the saved devices); 0: no DEVICE frame
-				  * yet */
+	/* size of the device blob (the saved devices); 0: no DEVICE frame yet */
+	uint32_t blob_bytes;
 	bool full;
 	bool is_unheld;
 	bool has_hashes;         /* a RAM_HASH frame was read */
-	/* an enum first_record for each page in a FULL epoch; otherwise NULL */
+	/* a FULL epoch: an enum first_record for each page; otherwise NULL */
 	uint8_t *seen;
-	uint8_t *seen_pieces; /* an enum first_record for each piece of the blob, in a FULL epoch */
+	/* a FULL epoch: an enum first_record for each piece of the blob; otherwise NULL */
+	uint8_t *seen_pieces;
 	uint8_t *scratch;     /* WIRE_PAYLOAD_MAX bytes, for packed frames */
 	struct images *images; /* NULL: the guest has no disks */
 	struct error *error;   /* why an image could not be written */
@@ -89,12 +90,12 @@ struct pass {
 
 typedef int (*frame_handler)(struct pass *p, const struct wire_frame *frame);
 
-/* Progress is reported each time that a pass has read this many more bytes (or cleared this many
- * pages). */
+/* Report progress after each further TOLD_EVERY_BYTES that a pass has read, and after each further
+ * TOLD_EVERY_PAGES that it has cleared. */
 #define TOLD_EVERY_BYTES ((size_t)1 << 20)
 #define TOLD_EVERY_PAGES (TOLD_EVERY_BYTES / WIRE_PAGE_SIZE)
 
-/* Call @handle for each frame before EPOCH_END. */
+/* Call @handle for each frame before EPOCH_END, until it returns an error. */
 static int walk(struct pass *p, const uint8_t *data, size_t size, frame_handler handle)
 {
 	const uint8_t *at = data, *end = data + size, *told = data;
@@ -166,7 +167,7 @@ static int note_records(struct wire_record_iter *it, uint8_t *seen)
 	return r < 0 ? -EBADMSG : 0;
 }
 
-/* In a FULL epoch, store the kind of the first record of each page and of each piece of the device
+/* In a FULL epoch: store the kind of the first record of each page, and of each piece of the device
  * blob. */
 static int note(struct pass *p, const struct wire_frame *frame)
 {
@@ -185,8 +186,8 @@ static int note(struct pass *p, const struct wire_frame *frame)
 	return 0;
 }
 
-/* If page @index is not zero, zero it. Most pages without a record are zero already. This check
- * reads the file, so it does not touch the pages of the mapping. */
+/* If page @index is not zero, zero it. Most pages without a record are zero already. The page is
+ * read from the file, so that its part of the mapping is not touched if it is zero. */
 static void clear_page(struct ramfile_reader *reader, uint64_t index)
 {
 	const uint8_t *now = ramfile_reader_page(reader, index);
@@ -217,15 +218,15 @@ static int clear_unwritten(struct pass *p)
 	return 0;
 }
 
-/* How many records are applied together. While one record's page is written, the next record's page
- * is fetched into the cache. If the pages are not cached, this doubles the speed. The number is
- * small: a test kills the agent between two batches, so even a small epoch must have several
- * batches. */
+/* Number of records that are applied together. While one record's page is written, the page of the
+ * next record is fetched into the CPU's cache. If the pages are not cached, this doubles the speed.
+ * The number is small because a test kills the agent between two batches: even a small epoch must
+ * have several batches. */
 #define BATCH_RECORDS 16u
 
 struct batch {
 	struct page_record records[BATCH_RECORDS];
-	uint64_t pages[BATCH_RECORDS]; /* their indexes */
+	uint64_t pages[BATCH_RECORDS]; /* indexes of the records' pages */
 	size_t n_records;
 };
 
@@ -243,8 +244,8 @@ static int put_batch(struct pass *p, struct batch *batch)
 }
 
 /* Turn a record into the form that page_apply_batch() takes. A DUP record becomes a RAW record with
- * the present content of its source page. epochcheck.c ensures that this content is the same each
- * time that the epoch is applied. */
+ * the present content of the source page. epochcheck.c makes sure that this content is the same
+ * each time that the epoch is applied. */
 static struct page_record from_wire(struct ramfile *rf, const struct wire_record *record)
 {
 	uint8_t *page = ramfile_page(rf, record->index);
@@ -345,7 +346,7 @@ static int put(struct pass *p, const struct wire_frame *frame)
 	return 0;
 }
 
-/* A hash describes a page at the end of the epoch. So compare hashes after all records are
+/* A hash is of a page's content at the end of the epoch. So compare hashes after all records are
  * applied. */
 static int compare(struct pass *p, const struct wire_frame *frame)
 {
@@ -366,11 +367,13 @@ static int apply(struct ramfile *rf, struct images *images, const uint8_t *data,
 		images_begin_checks(images);
 	}
 	compare_begin(rf);
+	/* 1: the layout, and the epoch's flags */
 	r = walk(&p, data, size, lay_out);
 	if (r < 0)
 		return r;
 	if (!rf->has_geometry)
 		return -EBADMSG;
+	/* 2: a FULL epoch replaces the whole copy, so clear what none of its records replaces */
 	if (p.full) {
 		p.seen = seen = calloc(rf->n_pages, 1);
 		p.seen_pieces = seen_pieces = calloc(WIRE_BLOB_MAX / WIRE_PAGE_SIZE, 1);
@@ -381,6 +384,7 @@ static int apply(struct ramfile *rf, struct images *images, const uint8_t *data,
 		if (r == 0)
 			r = clear_unwritten(&p);
 	}
+	/* 3: write all records, compare hashes, and store the device blob */
 	progress_begin(rf->progress, "wrote", "of an epoch into its copy", size);
 	if (r == 0)
 		r = walk(&p, data, size, put);

@@ -23,18 +23,18 @@ struct apply_info {
 };
 
 /* Read the frames in @data from GEOMETRY to EPOCH_END, and make every check of epochcheck.h.
- * @images: the guest's disks, whose sizes are known; NULL if it has none. Returns 0;
+ * @images: the guest's disks, whose sizes are known; NULL if the guest has none. Returns 0;
  * -ESTALE: the epoch is not of @term;
- * -EBADMSG: it is not a whole, valid epoch;
+ * -EBADMSG: @data is not a whole, valid epoch;
  * -ENOMEM. */
 int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *images,
 		struct apply_info *ret_info) __attribute__((warn_unused_result));
 
-/* Apply the epoch: its layout, then its pages and its changes of disks, then its device state. Does
- * not change the copy's file `meta`.
- * @images: the guest's disks, which must be open; NULL if it has none.
- * @data: must have passed apply_check(), or the same checks frame by frame at its arrival
- * (epochcheck.h). If @data is invalid nevertheless, it is refused. No byte outside of the copy or
+/* Apply the epoch in @data: first the layout, then pages and changes of disks, then the device
+ * state. Does not change the copy's file `meta`.
+ * @images: the guest's disks, which must be open; NULL if the guest has none.
+ * @data: must have passed apply_check(), or the same checks frame by frame when it arrived
+ * (epochcheck.h). If it is invalid nevertheless, it is refused, and no byte outside of the copy or
  * past a disk's end is accessed.
  * Returns 0, and *ret_n_pages is the number of page records applied;
  * -EBADMSG: the data is broken;
@@ -44,10 +44,10 @@ int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, 
 		uint64_t *ret_n_pages, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Apply the DISK frames in @data, one after the other. They must have passed the checks of
- * apply_check() or epochcheck.h as part of an epoch. @images are open. Returns 0;
+ * apply_check() or epochcheck.h as part of an epoch. @images must be open. Returns 0;
  * -EBADMSG: the data is broken;
  * other -errno of an image.
- * On error *ret_error says which image. */
+ * On error *ret_error says what is wrong. */
 int apply_disks(struct images *images, const uint8_t *data, size_t size, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -4,8 +4,8 @@
 
 #include "codec/zero.h"
 
-/* For each unit that can be hashed for one answer, this many units are checked for zeros, because
- * this check is faster than a hash. */
+/* For each unit (page) that may be hashed for one answer, this many units may be checked for zeros,
+ * because that is faster than a hash. */
 #define ZEROS_PER_HASH 4u
 
 static uint32_t units_max(uint64_t bytes)
@@ -36,11 +36,13 @@ void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uin
 		return;
 	if (reader.end > rf->n_pages)
 		reader.end = rf->n_pages;
+	/* first the leading pages of zeros, which need no hash */
 	while (ret->n_zero < ZEROS_PER_HASH * n_max &&
 	       (page = ramfile_reader_page(&reader, at)) && zero_is_page(page)) {
 		at++;
 		ret->n_zero++;
 	}
+	/* then the pages whose hashes are the answer */
 	for (; ret->n < n_max && (page = ramfile_reader_page(&reader, at)); at++, ret->n++)
 		wire_hash(want->seed, page, WIRE_PAGE_SIZE,
 			  room + (size_t)ret->n * WIRE_HASH_SIZE);
@@ -48,7 +50,8 @@ void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uin
 
 /* ---- images */
 
-/* Returns how many whole blocks from block @first up to block @end lie in a hole. */
+/* Returns how many whole blocks lie in the hole that begins at block @first, up to block @end; 0 if
+ * @first is not in a hole. */
 static uint32_t blocks_in_hole(const struct image *image, uint64_t first, uint64_t end)
 {
 	const uint64_t end_at = end * WIRE_HASH_BLOCK_SIZE;
@@ -56,7 +59,7 @@ static uint32_t blocks_in_hole(const struct image *image, uint64_t first, uint64
 	uint64_t data = images_next_data(image, first * WIRE_HASH_BLOCK_SIZE,
 					 end_at < image->bytes ? end_at : image->bytes, &data_end);
 
-	/* the last block can be short */
+	/* the last block can be shorter than the others */
 	return (uint32_t)((data == image->bytes ? end : data / WIRE_HASH_BLOCK_SIZE) - first);
 }
 
@@ -72,11 +75,13 @@ void base_of_image(const struct image *image, const struct wire_hashes_want *wan
 	begin(want, room, ret);
 	if (end > n_blocks)
 		end = n_blocks;
+	/* first the leading blocks in a hole, which need no hash */
 	if (at < end)
 		ret->n_zero = blocks_in_hole(image, at, end);
 	at += ret->n_zero;
 	if (end > at + n_max)
 		end = at + n_max;
+	/* then the blocks whose hashes are the answer, as they are on the disk */
 	if (at < end && images_settle(image, at * WIRE_HASH_BLOCK_SIZE,
 				      (end - at) * WIRE_HASH_BLOCK_SIZE) < 0)
 		return;

@@ -1,9 +1,9 @@
 /* Boots the guest from this host's images, without a copy of its memory: a cold start, after both
  * hosts have lost their memory (docs/decisions/0056-cold-start.md). See standby_private.h.
  *
- * The command file gives the guest's QEMU, as for a promotion, but QEMU is started without
- * -incoming. From then on the guest is like a promoted one: it outlives the agent, and it can be
- * protected from here. */
+ * The command file says how to run the guest's QEMU, as for a promotion, but QEMU is started
+ * without -incoming. After the start the guest is like a promoted one: it outlives the agent, and
+ * it can be protected from here. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -15,8 +15,8 @@
 
 #define RECORD_MAX_NS (20 * CLOCK_NS_PER_S)
 
-/* Find out whether the guest runs here already. Returns 1 if it runs, and records @c's term as its
- * term; 0 if it does not run; or -errno. */
+/* Does the guest run here already? Returns 1 if it does, and its term is then the term of @c; 0 if
+ * it does not; -errno. */
 static int is_here(struct standby *sb, struct standby_command *c)
 {
 	struct ramfile_meta meta = sb->rf.meta;
@@ -37,9 +37,9 @@ static int is_here(struct standby *sb, struct standby_command *c)
 	return r < 0 ? error_set(&c->error, r, "cannot record the term: %s", strerror(-r)) : 1;
 }
 
-/* Replay the disk log. The images can lack writes that only the log has, although this host was not
- * booted: the daemon of a qcow2 image has ended, or the copy was dropped with an epoch that was not
- * applied whole. Returns 0 or -errno. */
+/* Replay the disk log. Even if this host was not booted, the images can lack writes that only the
+ * log has: after the daemon of a qcow2 image has died, or after the copy was dropped while an epoch
+ * was not applied as a whole. Returns 0 or -errno. */
 static int replay_log(struct standby *sb, struct error *ret_error)
 {
 	struct disklog_state log_state;
@@ -53,8 +53,8 @@ static int replay_log(struct standby *sb, struct error *ret_error)
 	return r < 0 ? r : 0;
 }
 
-/* Hand the images over to QEMU, like a promotion does. First write to the disk what was replayed
- * from the disk log. Then end the log, so that it is never replayed over the guest's new writes. */
+/* Hand the images over to QEMU, as a promotion does. First write to the disk what was replayed from
+ * the disk log. Then end the log, so that it is never replayed over the guest's new writes. */
 static int leave_images(struct standby *sb, struct error *ret_error)
 {
 	int r;
@@ -91,10 +91,10 @@ void standby_own_disks(struct standby *sb)
 	struct standby_command c = {.order = STANDBY_ORDER_OWN};
 	struct error error;
 
-	(void)!standby_submit(sb, &c, &error); /* its error is logged */
+	(void)!standby_submit(sb, &c, &error); /* the error is logged already */
 }
 
-/* Start QEMU, record that the guest runs here, and let it run. */
+/* Start QEMU, record that the guest runs here, and let the guest run. */
 static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	struct ramfile_meta meta = {.term = term, .phase = RAMFILE_PROMOTED};
@@ -105,8 +105,8 @@ static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 	sb->qemu.boots = false;
 	if (r < 0)
 		return r;
-	/* Before the guest can run, record that it may have run: first on the disk, then for the
-	 * next agent. */
+	/* Record that the guest may have run, before it can run: first on the disk, then in `meta`
+	 * for the next agent. */
 	r = sb->config.may_run ? sb->config.may_run(sb->config.changed_arg, term, RECORD_MAX_NS,
 						    ret_error)
 			       : 0;
@@ -132,7 +132,7 @@ static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 	return 0;
 }
 
-/* Without a guest, this host has nothing: a later order starts from the beginning. */
+/* End QEMU, and be a host without guest and copy: a later order can start from the beginning. */
 static void give_up(struct standby *sb, uint64_t term)
 {
 	if (qemu_kill(&sb->qemu) < 0)
@@ -149,6 +149,7 @@ int standby_do_boot(struct standby *sb, struct standby_command *c)
 
 	if (r != 0)
 		return r < 0 ? r : 0;
+	/* from here on this host has no copy of the guest */
 	sb->want_qemu = sb->want_stream = false;
 	standby_stream_close(sb);
 	sb->guest_ended = false;
@@ -164,6 +165,7 @@ int standby_do_boot(struct standby *sb, struct standby_command *c)
 		if (r < 0)
 			(void)error_set(&c->error, r, "state_dir %s: %s", sb->rf.dir, strerror(-r));
 	}
+	/* the images go to QEMU, then the guest is started on them */
 	if (r == 0)
 		r = leave_images(sb, &c->error);
 	if (r == 0) {

@@ -23,8 +23,9 @@ void clockview_take(struct clockview *view, const struct wire_clock *clock, uint
 
 		offset_ns = offset_ns < least_ns ? offset_ns : least_ns;
 	}
-	/* Keep a larger offset only if it is at least 1 ms newer than the stored one. Below 1 ms,
-	 * leak_ns is rounded to zero, and the time that has passed would be lost. */
+	/* After less than 1 ms, leak_ns is rounded to zero. If the new offset were stored then,
+	 * that time would never be counted. So before 1 ms has passed, store only a smaller
+	 * offset. */
 	if (!view->has_offset || offset_ns < view->offset_ns ||
 	    now_ns - view->offset_at_ns >= CLOCK_NS_PER_MS) {
 		view->offset_ns = offset_ns;

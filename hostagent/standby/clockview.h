@@ -9,9 +9,9 @@
  *
  *	offset = our clock at the arrival of CLOCK - its mono_ns      = clocks' difference + delay
  *
- * An offset is too large by the delay of its CLOCK frame. So only the smallest offset is stored:
- * that of the shortest delay. The shortest delay is some ms, even if other frames waited in queues
- * for seconds.
+ * An offset is too large by the delay of its CLOCK frame. So only the smallest offset is stored,
+ * whose CLOCK had the shortest delay. The shortest delay is some ms, even if other frames waited in
+ * queues for seconds.
  *
  * The clock rates of two hosts differ by up to about 100 ppm, so an old offset becomes wrong.
  * Therefore the stored offset grows by CLOCKVIEW_LEAK_PPM (the leak). When a CLOCK gives a smaller
@@ -40,7 +40,7 @@ struct clockview {
 	struct wire_clock complete; /* CLOCK of the last complete epoch; valid if has_complete */
 };
 
-/* Forget everything. Call this when the primary changes, or there is none any more. */
+/* Forget everything. Call this when the primary changes, or when there is none any more. */
 void clockview_reset(struct clockview *view);
 
 /* Record that an epoch began to arrive. */

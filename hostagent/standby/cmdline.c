@@ -55,7 +55,7 @@ bool cmdline_is_same(const struct cmdline *a, const struct cmdline *b)
 struct splitter {
 	const char *text; /* the whole command */
 	const char *at;	  /* the next character */
-	char *word;	  /* the word so far; has room for the longest possible word */
+	char *word;	  /* room for the longest possible word */
 	size_t size;	  /* length of the word so far */
 	struct error *ret_error;
 };
@@ -126,13 +126,14 @@ static int split_plain(struct splitter *s)
 	return 0;
 }
 
-/* Read one word into s->word. Returns 1 if a word was read; 0 if the text has ended; -EINVAL. */
+/* Read one word into s->word. Returns 1 if there was one; 0 at the end of the text; -EINVAL. */
 static int split_word(struct splitter *s)
 {
 	bool any = false;
 	int r = 0;
 
 	s->size = 0;
+	/* skip blanks, joined lines and comments */
 	for (;;) {
 		while (is_space(*s->at))
 			s->at++;
@@ -192,7 +193,7 @@ static const struct {
 	{"loadvm", "the standby gets its state from the primary"},
 };
 
-/* Returns "m" for "-m" and "--m"; NULL if @word is not an option. */
+/* Returns "m" for "-m" and for "--m"; NULL if @word is not an option. */
 static const char *option_name(const char *word)
 {
 	if (word[0] != '-' || !word[1])
@@ -200,8 +201,8 @@ static const char *option_name(const char *word)
 	return word[1] == '-' ? word + 2 : word + 1;
 }
 
-/* Parse a size like QEMU does: a decimal number with an optional suffix. Without a suffix, the
- * number counts MiB. */
+/* Parse a size as QEMU does: a decimal number with an optional suffix. Without a suffix it counts
+ * MiB. */
 static int parse_ram(const char *text, uint64_t *ret_bytes)
 {
 	unsigned shift = 20;
@@ -228,14 +229,15 @@ static int parse_ram(const char *text, uint64_t *ret_bytes)
 	if (*end && *end != ',')
 		return -EINVAL;
 	if (value == 0 || value > UINT64_MAX >> shift || (value << shift) % (8 * KIB) != 0)
-		/* QEMU rounds up to 8 KiB, but the RAM file must have exactly the given size */
+		/* QEMU would round up to 8 KiB, but the RAM file must have exactly the given
+		 * size */
 		return -EINVAL;
 	*ret_bytes = value << shift;
 	return 0;
 }
 
-/* Returns the value of @key in @option ("type,key=value,..."), and its length in *ret_size; NULL if
- * @option does not set @key. */
+/* Returns the value of @key in @option ("type,key=value,..."), and *ret_size is its length. Returns
+ * NULL if @option does not set @key. */
 static const char *find_value(const char *option, const char *key, size_t *ret_size)
 {
 	size_t n = strlen(key);
@@ -252,7 +254,7 @@ static const char *find_value(const char *option, const char *key, size_t *ret_s
 	return NULL;
 }
 
-/* Does @object make memory inside this QEMU, for a memory device (pc-dimm) of the same command? */
+/* Is @object memory of this QEMU's own (ram or memfd) that a memory device (pc-dimm) in @c uses? */
 static bool is_of_memory_device(const struct cmdline *c, const char *object)
 {
 	size_t n = 0, n_used = 0;
@@ -320,8 +322,8 @@ static int check(struct cmdline *c, struct error *ret_error)
 			 "QEMU command: no -m; write the size of guest RAM, as the primary has it");
 }
 
-/* Find "tap0" in "tap,id=n0,ifname=tap0,script=no", and return its length in *ret_size. Returns ""
- * if there is no ifname. */
+/* Find "tap0" in "tap,id=n0,ifname=tap0,script=no". Returns it, and *ret_size is its length; "" if
+ * there is no ifname. */
 static const char *find_ifname(const char *value, size_t *ret_size)
 {
 	static const char key[] = ",ifname=";
@@ -332,7 +334,7 @@ static const char *find_ifname(const char *value, size_t *ret_size)
 	return at;
 }
 
-/* Add the tap of the network option -@name @value to @found. */
+/* Add the tap that the network option -@name @value names to @found. */
 static int add_tap(const char *name, const char *value, const struct tap_names *taps,
 		   struct tap_names *found, struct error *ret_error)
 {
@@ -410,7 +412,7 @@ int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *r
 	return 0;
 }
 
-/* Append @prefix, @path with each comma doubled, and @suffix as one word. */
+/* Append one word: @prefix, then @path with each comma doubled, then @suffix. */
 static int add_path(struct cmdline *c, const char *prefix, const char *path, const char *suffix)
 {
 	AUTO_FREE char *word = malloc(strlen(prefix) + 2 * strlen(path) + strlen(suffix) + 1);

@@ -1,8 +1,8 @@
 /* cmdline.h - splits, checks and completes the standby's QEMU command line. Pure text, no I/O.
  *
- * Why: the operator writes the command as for a shell. This module splits the command without a
- * shell, so that no other program can run. It also reports mistakes in the command, with the
- * option's name. Without this check, QEMU could die or start with the wrong memory.
+ * Why: the operator writes the command as for a shell. This module splits it without a shell, so
+ * that no other program can run. It also finds mistakes, and names the option. Without these checks
+ * QEMU could die, or start with the wrong memory.
  *
  * Where: used by qemu.c, rehearse.c and hostagent/inspect. Threads: any (no state). Allocates.
  *
@@ -48,16 +48,17 @@ int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *r
 	__attribute__((warn_unused_result));
 
 /* Check the taps of the network back ends in @c (-netdev, -nic, -net tap,...). Each tap must be one
- * of @taps, the taps that the VM's configuration file names. No tap may appear twice. If @taps has
- * several taps, each of them must appear.
- * Options in JSON form are not checked. If there is one, it can name any of @taps, so none counts
- * as missing. Returns 0, or -EINVAL with the reason in *ret_error. */
+ * of @taps, the taps in the VM's configuration file. No tap may appear twice. If @taps has several
+ * taps, each of them must appear.
+ * Options in JSON form are not checked: such an option may name any tap, so if there is one, no tap
+ * counts as missing. Returns 0, or -EINVAL with the reason in *ret_error. */
 int cmdline_check_taps(const struct cmdline *c, const struct tap_names *taps,
 		       struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Append a copy of @word as one argument. Returns 0; -ENOMEM; -E2BIG if there are CMDLINE_WORDS_MAX
- * arguments already. */
+/* Append a copy of @word as one argument. Returns 0;
+ * -ENOMEM;
+ * -E2BIG: there are CMDLINE_WORDS_MAX arguments already. */
 int cmdline_add(struct cmdline *c, const char *word) __attribute__((warn_unused_result));
 
 /* Append the options that make QEMU a standby: incoming migration, guest RAM in the file @ram_path,

@@ -1,5 +1,5 @@
-/* Reads the command that starts the standby's QEMU. The file is read before each start, since the
- * operator may have corrected it. */
+/* Reads the command that starts the standby's QEMU. The file is read before each start, because the
+ * operator may have corrected it meanwhile. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,8 @@
 
 #define LOG_EXTRA_BYTES (UINT64_C(64) << 20)
 
-/* Set the limit of one epoch: log_bytes_max, or by default twice the guest's RAM plus 64 MiB. */
+/* Set the limit of one epoch: log_bytes_max if it is set, else twice the guest's RAM plus 64
+ * MiB. */
 static void set_log_limit(struct standby *sb)
 {
 	sb->log_bytes_max = sb->config.log_bytes_max
@@ -45,7 +46,7 @@ void standby_say_way_out(const struct standby *sb, struct error *error)
 {
 	const struct error why = *error;
 
-	/* Put the advice before the reason: the end of a long text may be cut off. */
+	/* The advice comes before the reason, because the end of a long text may be cut off. */
 	(void)error_set(error, 0,
 			"the copy is kept; correct %.160s on %.64s and give `failover` again, "
 			"which reads it anew: %.700s",

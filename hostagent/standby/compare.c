@@ -11,7 +11,7 @@ void compare_begin(struct ramfile *rf)
 	rf->checked = (struct wire_ram_checked){0};
 }
 
-/* Log which page differs: its block's name, and the offset in the block. */
+/* Log which page differs: the block's name, and the offset in the block. */
 static void log_page(const struct ramfile *rf, uint32_t page)
 {
 	uint64_t left = page;

@@ -1,4 +1,4 @@
-/* The log of disk writes on a disk; see disklog.h. */
+/* The log of disk writes, in a file on a disk; see disklog.h. */
 #include "standby/disklog.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Makes xxhash.h define XXH3_state_t, which checksum() needs because it has one on its stack. */
+/* Makes xxhash.h define struct XXH3_state_t, which checksum() has on its stack. */
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
@@ -19,14 +19,16 @@
 #include "base/syncing.h"
 
 #define HALVES	     2u
-#define ALIGN	     512u /* an entry begins at a multiple of this, like a disk's sectors */
+/* each entry begins at a multiple of this, so that no two entries share a sector of the disk */
+#define ALIGN	     512u
 #define HEADER_BYTES 56u
 #define MAGIC	     UINT64_C(0x4846444c4f473031) /* "HFDLOG01" */
-#define PIECES_MAX   1000u	    /* maximum number of pieces in one write; below IOV_MAX */
+/* maximum number of pieces in one pwritev(2); below IOV_MAX */
+#define PIECES_MAX   1000u
 #define FILL_BYTES   ((size_t)1 << 20)
 
-/* Offsets in the header of an entry; all numbers are big-endian. The checksum covers the payload
- * and the part of the header before the checksum. */
+/* Offsets in an entry's header. All numbers are big-endian. The checksum covers the header before
+ * the checksum, and the payload. */
 enum header_offset {
 	AT_MAGIC = 0,
 	AT_SEQUENCE = 8,
@@ -41,7 +43,7 @@ struct disklog {
 	int fd;
 	uint64_t half_bytes;
 	unsigned half;	   /* the half of the file with the newest entries: 0 or 1 */
-	uint64_t at;	   /* where the next entry begins: offset in bytes in that half */
+	uint64_t at;	   /* where the next entry begins, in bytes from the start of that half */
 	uint64_t sequence; /* number of the next entry; the first entry has number 1 */
 	uint64_t from;	   /* number of the first entry to replay; 0: replay the whole half */
 	struct disklog_state state;
@@ -62,7 +64,7 @@ static uint64_t checksum(const uint8_t *header, const struct iovec *pieces, size
 	XXH3_state_t state;
 
 	XXH3_INITSTATE(&state);
-	/* These functions fail only if their argument is NULL. */
+	/* These functions can fail only if their argument is NULL. */
 	(void)XXH3_64bits_reset(&state);
 	(void)XXH3_64bits_update(&state, header, AT_CHECKSUM);
 	for (size_t i = 0; i < n_pieces; i++) {
@@ -74,8 +76,9 @@ static uint64_t checksum(const uint8_t *header, const struct iovec *pieces, size
 
 /* ---- reading */
 
-/* Read the entry at @at of @half. Its payload goes into *buffer, which grows as needed; the caller
- * frees it. Returns 1; 0 if there is no whole entry; or -errno. */
+/* Read the entry at offset @at of @half. Its payload goes into *buffer, which this function
+ * enlarges if needed, and which the caller frees. Returns 1; 0 if there is no whole entry;
+ * -errno. */
 static int read_entry(const struct disklog *log, unsigned half, uint64_t at,
 		      struct entry *ret_entry, uint8_t **buffer, size_t *buffer_bytes)
 {
@@ -117,12 +120,14 @@ static int read_entry(const struct disklog *log, unsigned half, uint64_t at,
 /* What is known of the entries in one half of the file. */
 struct chain {
 	struct entry last; /* last.sequence is 0 if there is none */
-	uint64_t end;      /* offset in bytes in the half at which the next entry would begin */
-	uint64_t from;     /* number of the newest entry that is not of kind WRITES; 0: none */
+	/* offset in the half, in bytes, at which the next entry would begin */
+	uint64_t end;
+	/* number of the newest entry whose kind is not WRITES; 0: none */
+	uint64_t from;
 };
 
-/* Follow the entries of @half. Pass the writes of each entry whose sequence is at least @from to
- * @each, which may be NULL. Returns 0, -ECANCELED if @each failed, or -errno. */
+/* Follow the entries of @half. If @each is not NULL, pass it the writes of each entry whose number
+ * is at least @from. Returns 0; -ECANCELED if @each failed; or -errno. */
 static int walk(const struct disklog *log, unsigned half, uint64_t from, disklog_fn each, void *arg,
 		struct chain *ret_chain)
 {
@@ -133,7 +138,7 @@ static int walk(const struct disklog *log, unsigned half, uint64_t from, disklog
 
 	memset(ret_chain, 0, sizeof(*ret_chain));
 	while ((r = read_entry(log, half, ret_chain->end, &entry, &buffer, &buffer_bytes)) > 0) {
-		/* The bytes behind the newest entry may be an entry from an earlier use of this
+		/* Behind the newest entry there can be an entry from an earlier use of this
 		 * half. */
 		if (ret_chain->last.sequence && entry.sequence != ret_chain->last.sequence + 1)
 			r = 0;
@@ -157,10 +162,10 @@ static bool is_copy(uint64_t kind)
 
 static int write_pieces(int fd, const struct iovec *pieces, size_t n_pieces, uint64_t at);
 
-/* Write the last entry of @chain, in @half, again. Perhaps an earlier agent wrote this entry, but
- * its fdatasync() failed, and the kernel dropped the write. The entry is still in the page cache,
- * so it looks whole. If a power failure then loses this entry, a replay ends before the next
- * entry. */
+/* Write the last entry of @chain, in @half, once more. Perhaps an earlier agent wrote it, but its
+ * fdatasync() failed and the kernel gave the write up. The entry is then still in the page cache,
+ * so it looks whole. If a power failure lost it later, a replay would end there and miss all
+ * entries after it. */
 static int write_last_again(const struct disklog *log, unsigned half, const struct chain *chain)
 {
 	const uint64_t at = chain->end - entry_bytes(chain->last.size);
@@ -228,7 +233,7 @@ int disklog_replay(const struct disklog *log, disklog_fn each, void *arg)
 
 /* ---- open and close */
 
-/* Fill the file with zeros up to @bytes. */
+/* Fill the file with zeros, @bytes of them. */
 static int fill(int fd, uint64_t bytes)
 {
 	uint8_t *zeros = calloc(1, FILL_BYTES);
@@ -243,7 +248,7 @@ static int fill(int fd, uint64_t bytes)
 	return r == 0 && fsync(fd) < 0 ? -errno : r;
 }
 
-/* Make the file name @path durable. */
+/* Make sure that the file's name, @path, is on the disk. */
 static int sync_directory(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -259,8 +264,7 @@ static int sync_directory(const char *path)
 	return r;
 }
 
-/* Make the file under a temporary name first, so that a file named @path always has its full
- * size. */
+/* Make the file under another name first, so that a file named @path always has its full size. */
 static int make_file(const char *path, uint64_t bytes)
 {
 	char *work = NULL;
@@ -361,7 +365,7 @@ static int write_pieces(int fd, const struct iovec *pieces, size_t n_pieces, uin
 		at += (uint64_t)done;
 		for (; n_pieces > 0 && (size_t)done >= pieces->iov_len; pieces++, n_pieces--)
 			done -= (ssize_t)pieces->iov_len;
-		if (n_pieces > 0 && done > 0) { /* a short write: finish this piece by itself */
+		if (n_pieces > 0 && done > 0) { /* a short write: write the rest of this piece */
 			struct iovec rest = {(uint8_t *)pieces->iov_base + done,
 					     pieces->iov_len - (size_t)done};
 			int r = write_pieces(fd, &rest, 1, at);
@@ -399,6 +403,7 @@ int disklog_append(struct disklog *log, uint64_t term, uint64_t epoch,
 	uint64_t at = log->at, start;
 	int r;
 
+	/* where the entry goes: behind the newest one, or to the start of the other half */
 	for (size_t i = 0; i < n_pieces; i++)
 		entry.size += pieces[i].iov_len;
 	switch (disklog_room(log, entry.size)) {
@@ -414,6 +419,8 @@ int disklog_append(struct disklog *log, uint64_t term, uint64_t epoch,
 	case DISKLOG_FITS:
 		break;
 	}
+	/* the payload first, then the header: if the agent is killed in between, there is no new
+	 * entry */
 	start = half * log->half_bytes + at;
 	put_header(header, &entry);
 	bytes_put_be64(header + AT_CHECKSUM, checksum(header, pieces, n_pieces));
@@ -424,6 +431,7 @@ int disklog_append(struct disklog *log, uint64_t term, uint64_t epoch,
 		r = -errno;
 	if (r < 0)
 		return error_set(ret_error, r, "the disk log %s: %s", log->path, strerror(-r));
+	/* the entry is on the disk: it is the newest now */
 	log->half = half;
 	log->at = at + entry_bytes(entry.size);
 	if (kind != DISKLOG_WRITES)

@@ -25,10 +25,10 @@
 #include "vmm/disks.h"
 #include "vmm/vcpus.h"
 
-#define CUT_BYTES    (INT64_C(16) << 20) /* the cut copies at most this many bytes, which takes some
-					  * ms */
+/* the cut copies at most this many bytes, which takes some ms */
+#define CUT_BYTES    (INT64_C(16) << 20)
 #define PASSES_MAX   20
-#define CUTS_MAX     5 /* how often the cut is tried, if too much was written since the last pass */
+#define CUTS_MAX     5 /* how often the cut is tried, if too much is written after the last pass */
 #define IOPRIO_IDLE  (3 << 13) /* IOPRIO_CLASS_IDLE of ioprio_set(2) */
 #define MAPS_BYTES_MAX (4u << 20)
 #define NICE	     10
@@ -37,18 +37,19 @@
 
 enum phase {
 	PHASE_COPYING,
-	PHASE_CUT,   /* the drill's thread waits for the cut */
-	PHASE_WORLD, /* the cut is done, or has failed (cut_result) */
+	PHASE_CUT,   /* the drill's thread waits until the standby's thread has made the cut */
+	PHASE_WORLD, /* the cut was made, or has failed (cut_result) */
 	PHASE_ENDED,
 };
 
 struct drill {
-	struct standby *sb; /* the drill's thread uses only what never changes: config and paths */
+	/* the drill's thread uses only what never changes: config, paths, wake_fd */
+	struct standby *sb;
 	struct drill_files files;
 	struct qemu qemu;
 	bool has_qemu;
 	uint64_t number, begun_ns;
-	char seen[ERROR_TEXT_BYTES]; /* what was seen of the guest, for the result's text */
+	char seen[ERROR_TEXT_BYTES]; /* what was seen of the guest so far, for the result's text */
 	_Atomic bool cancel;
 	pthread_t thread;
 
@@ -65,8 +66,8 @@ static void wake(const struct drill *d)
 {
 	uint64_t one = 1;
 
-	(void)!write(d->sb->wake_fd, &one, sizeof(one)); /* a full eventfd has woken the thread
-							  * already */
+	/* ignore an error: a full eventfd has woken the thread already */
+	(void)!write(d->sb->wake_fd, &one, sizeof(one));
 }
 
 static int copy_until_little_is_left(struct drill *d, struct error *ret_error)
@@ -86,7 +87,7 @@ static int copy_until_little_is_left(struct drill *d, struct error *ret_error)
 	return 0;
 }
 
-/* Let the standby's thread copy the rest, between two epochs. */
+/* Let the standby's thread copy what is left, between two epochs. */
 static int cut(struct drill *d, struct error *ret_error)
 {
 	int r;
@@ -116,7 +117,7 @@ static int make_copy(struct drill *d, struct error *ret_error)
 	return r;
 }
 
-/* Does QEMU use the second copy of memory? */
+/* Does QEMU use the second copy of memory? Returns 0 if it does, else an error. */
 static int check_ram(const struct drill *d, struct error *ret_error)
 {
 	char path[64], id[64];
@@ -166,7 +167,8 @@ static bool is_our_copy(const struct drill *d, const struct vmm_disk *disk)
 	return false;
 }
 
-/* The guest of a drill must not write to anything but the second copies. */
+/* Check that QEMU has opened only the second copies as disks. The guest of a drill must not write
+ * to anything else. */
 static int check_disks(const struct drill *d, struct error *ret_error)
 {
 	struct vmm_disks disks;
@@ -181,10 +183,10 @@ static int check_disks(const struct drill *d, struct error *ret_error)
 	return r;
 }
 
-/* End the QEMU of a drill that a killed agent has left. */
+/* End the QEMU that a killed agent has left of a drill. */
 static void end_left_qemu(struct qemu *q, const char *vm)
 {
-	int r = qemu_find(q); /* on some errors, the process was found, but not its monitor */
+	int r = qemu_find(q); /* after some errors the process was found, but not its monitor */
 
 	if ((r == 0 || q->pid > 0) && qemu_kill(q) < 0)
 		log_warn("vm=%s QEMU pid %d of an earlier drill does not end, ignoring", vm,
@@ -195,8 +197,8 @@ static int start_qemu(struct drill *d, struct error *ret_error)
 {
 	int r;
 
-	end_left_qemu(&d->qemu, d->sb->config.vm); /* never adopt such a QEMU: it uses an older copy
-						    * of memory */
+	/* never adopt such a QEMU: it uses an older copy of memory */
+	end_left_qemu(&d->qemu, d->sb->config.vm);
 	r = qemu_start(&d->qemu, d->sb->config.start_timeout_ms, ret_error);
 	if (r == 0)
 		r = check_ram(d, ret_error);
@@ -254,7 +256,7 @@ static int run_guest(struct drill *d, struct error *ret_error)
 		add_seen(d, "its vCPUs run");
 		r = look(d, ret_error);
 	}
-	if (r == 0) /* does it still run? */
+	if (r == 0) /* does the guest still run? */
 		r = drill_guest_runs(&d->qemu, vcpus, config->drill_timeout_ns, ret_error);
 	vcpus_close(vcpus);
 	return r;
@@ -284,10 +286,11 @@ static void *run(void *arg)
 	struct error error = {""};
 	int r;
 
-	/* both settings hold for this thread and for the processes that it starts */
+	/* both settings are for this thread and for the processes that it starts */
 	(void)setpriority(PRIO_PROCESS, 0, NICE);
 	(void)syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, IOPRIO_IDLE);
 	r = drill(d, &error);
+	/* report the result */
 	pthread_mutex_lock(&d->lock);
 	d->result.number = d->number;
 	d->result.result = r;
@@ -342,7 +345,7 @@ int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_erro
 	struct drill *d;
 	int r;
 
-	if (sb->drill) { /* a second caller waits for the same result */
+	if (sb->drill) { /* a second caller gets the result of the same drill */
 		*ret_number = sb->drill->number;
 		return 0;
 	}
@@ -375,8 +378,8 @@ int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_erro
 	return 0;
 }
 
-/* Apply the complete epoch, and copy the rest. No epoch is applied meanwhile. If the rest is too
- * large, let the drill's thread go on copying. */
+/* Make the cut: apply the complete epoch, and copy what is left, while no epoch is being applied.
+ * If too much is left, let the drill's thread make more passes. */
 static void make_cut(struct drill *d)
 {
 	struct standby *sb = d->sb;
@@ -444,9 +447,8 @@ void drill_close(struct standby *sb)
 
 		drill_step(sb);
 		if (sb->drill && poll(&woken, 1, LOOK_MS) > 0)
-			(void)!read(sb->wake_fd, &count, sizeof(count)); /* the count is not needed:
-									  * the eventfd only wakes
-									  * us */
+			/* the count is not needed: the eventfd only wakes us */
+			(void)!read(sb->wake_fd, &count, sizeof(count));
 	}
 }
 

@@ -12,7 +12,7 @@
  *
  * A drill does not hinder the protection. Epochs are acknowledged all the time, except during the
  * cut (some ms). The drill's thread and its QEMU have a low priority. An order PROMOTE, STOP or
- * FENCE cancels the drill and does not wait for it.
+ * FENCE, or a START in a new term, cancels the drill and does not wait for it.
  *
  * What a drill cannot see: the real network, other hosts that the guest needs, and the present
  * time: the drill's guest has the clock of its epoch.
@@ -28,19 +28,20 @@
 struct standby;
 
 /* Begin a drill. *ret_number is its number, 1 or more. If a drill runs already, begins none:
- * *ret_number is the number of that drill. Returns 0; or errors of drill_files_begin(), with
- * *ret_error. */
+ * *ret_number is the number of the running drill. Returns 0, or an error of drill_files_begin() or
+ * of starting a thread, with *ret_error. */
 int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Do what the drill's thread waits for. If the drill has ended, free it, and keep its result in
- * sb->drilled. Call this in each turn of the standby's loop, while no epoch is being applied. */
+/* If the drill's thread waits for the cut, make the cut. If the drill has ended, store its result
+ * in sb->drilled, and free the drill. Call this in each turn of the standby's loop, while no epoch
+ * is being applied. */
 void drill_step(struct standby *sb);
 
-/* Let the drill end soon, if there is one. Does not wait. */
+/* If there is a drill, make it end soon. Does not wait. */
 void drill_cancel(struct standby *sb);
 
-/* Cancel the drill and wait until its QEMU has ended. Frees it. */
+/* Cancel the drill, wait until its QEMU has ended, and free the drill. */
 void drill_close(struct standby *sb);
 
 /* Remove what a killed agent has left of a drill. */

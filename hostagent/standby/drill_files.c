@@ -18,9 +18,9 @@
 #include "codec/zero.h"
 #include "standby/inherit.h"
 
-/* besides the second copies, 1/MARGIN_SHARE of their size must stay free on the disk */
+/* on the disk, 1/MARGIN_SHARE more than the size of the second copies must be free */
 #define MARGIN_SHARE 8u
-/* after this many bytes written, wait until the disk has them */
+/* after writing this many bytes, wait until the disk has them */
 #define SYNC_BYTES   (UINT64_C(4) << 20)
 
 /* ---- begin, on the standby's thread */
@@ -42,7 +42,8 @@ static int map_file(int dir_fd, const char *name, uint64_t bytes, uint8_t **ret_
 	return 0;
 }
 
-/* Map the copy's files once more: the standby may drop the copy, and its own mappings, meanwhile.
+/* Map the copy's files once more: the standby may drop the copy meanwhile, and with it its own
+ * mappings.
  */
 static int map_copy(struct drill_files *f, const struct ramfile *rf)
 {
@@ -86,7 +87,8 @@ static int begin_disk(struct drill_disk *d, const struct image *image, const cha
 	if (r == 0) {
 		char path[64];
 
-		/* for reading only: after a promotion nobody here may write to the images */
+		/* open it for reading only: after a promotion nobody here may write to the
+		 * images */
 		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", image->fd);
 		d->from_fd = open(path, O_RDONLY | O_CLOEXEC);
 		r = d->from_fd < 0 ? -errno : 0;
@@ -187,8 +189,8 @@ static int check_space(const struct drill_files *f, const char *dir, struct erro
 			 PRIu64 " MiB and an eighth more", dir, free_bytes >> 20, needed >> 20);
 }
 
-/* Let the file system share the image's blocks, if it can. Clear the flags first: epochs set them
- * again for the blocks that they write from now on. */
+/* Let the file system share the image's blocks, if it can. Clear the flags before that: epochs set
+ * them again for the blocks that they write from then on. */
 static void clone_image(struct drill_disk *d)
 {
 	for (uint64_t i = 0; i < d->blocks->n; i++)
@@ -208,7 +210,8 @@ static int make_disk(struct drill_disk *d, struct error *ret_error)
 	if (d->fd < 0)
 		return error_set(ret_error, -errno, "%s: %m", d->path);
 	clone_image(d);
-	/* QEMU may drop its rights (-runas) before it opens its disks for writing. */
+	/* Give the copy the image's owner and mode: QEMU may drop its rights (-runas) before it
+	 * opens its disks for writing. */
 	if (fstat(d->from_fd, &st) < 0 || fchown(d->fd, st.st_uid, st.st_gid) < 0 ||
 	    fchmod(d->fd, st.st_mode & 0660) < 0 || ftruncate(d->fd, (off_t)d->bytes) < 0 ||
 	    fstat(d->fd, &st) < 0)
@@ -247,19 +250,20 @@ static bool is_zero(const uint8_t *data, size_t size)
 }
 
 /* Wait until the disk has the drill's writes, then free their page cache. Otherwise the kernel
- * might throttle the protection's writes because of the drill's. */
+ * might slow down the protection's writes because of the drill's writes. */
 static void let_go(struct drill_disk *d)
 {
 	const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 			     SYNC_FILE_RANGE_WAIT_AFTER;
 
-	/* Ignore an error: if the disk takes no writes, the drill's guest will find that out. */
+	/* Ignore an error: if the disk takes no writes, the guest of the drill will notice. */
 	(void)sync_file_range(d->fd, 0, 0, all);
 	(void)posix_fadvise(d->fd, 0, 0, POSIX_FADV_DONTNEED);
 	d->unsynced = 0;
 }
 
-/* Copy one block of a disk. A block of zeros that was never written stays a hole. */
+/* Copy one block of a disk. A block of zeros that was not written in the second copy stays a
+ * hole. */
 static int copy_block(struct drill_disk *d, uint64_t i, struct error *ret_error)
 {
 	uint8_t data[TOUCHED_BLOCK_BYTES], old[TOUCHED_BLOCK_BYTES];
@@ -340,12 +344,12 @@ int drill_files_finish(struct drill_files *f, struct ramfile *rf, struct error *
 
 /* ---- the end */
 
-/* Remove a second copy of memory. Its directory contains no other files. */
+/* Remove a second copy of memory, and its directory, which has no other files. */
 static void remove_memory(struct ramfile *to, const char *dir)
 {
 	if (to->dir_fd < 0)
 		return;
-	(void)!ramfile_purge(to); /* what stays is removed by the next drill, or by a boot */
+	(void)!ramfile_purge(to); /* what is left is removed by the next drill, or by a boot */
 	(void)unlinkat(to->dir_fd, "meta", 0);
 	(void)unlinkat(to->dir_fd, "room", 0);
 	(void)unlinkat(to->dir_fd, "lock", 0);
@@ -384,7 +388,7 @@ void drill_files_end(struct drill_files *f)
 	f->to.dir_fd = f->to.lock_fd = -1;
 }
 
-/* What a killed agent has left of a drill. */
+/* The files that a killed agent has left of a drill. */
 struct left {
 	char dir[DRILL_PATH_MAX];
 	char disk[IMAGES_MAX][DRILL_PATH_MAX];
@@ -398,7 +402,7 @@ static void *remove_left(void *arg)
 
 	for (uint32_t i = 0; i < left->n_disks; i++)
 		(void)unlink(left->disk[i]); /* usually there is no such file */
-	/* If a new drill already uses the directory, that drill has emptied it, and has the
+	/* If a new drill uses the directory already, it has emptied the directory, and has the
 	 * lock. */
 	if (access(left->dir, F_OK) == 0 && ramfile_open(left->dir, &rf) == 0)
 		remove_memory(&rf, left->dir);
@@ -421,5 +425,5 @@ void drill_files_sweep(const struct ramfile *rf, const struct images *images, co
 	if (pthread_create(&thread, NULL, remove_left, left) == 0)
 		(void)pthread_detach(thread);
 	else
-		free(left); /* the next drill removes it */
+		free(left); /* the next drill removes the files */
 }

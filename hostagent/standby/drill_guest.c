@@ -12,7 +12,8 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define LOOK_MS	   200
-#define MONITOR_NS (10 * CLOCK_NS_PER_S) /* QEMU has a low priority, and may be slow to answer */
+/* the drill's QEMU has a low priority, and may be slow to answer */
+#define MONITOR_NS (10 * CLOCK_NS_PER_S)
 
 static int ask_status(struct qemu *q, struct error *ret_error)
 {
@@ -48,7 +49,7 @@ static int await_vcpu(struct qemu *q, struct vcpus *vcpus, uint64_t timeout_ns,
 	uint64_t deadline_ns = clock_mono_ns() + timeout_ns;
 	struct error died;
 
-	(void)vcpus_busy_ns(vcpus); /* CPU time that was used before does not count */
+	(void)vcpus_busy_ns(vcpus); /* count from here: earlier CPU time proves nothing */
 	for (;;) {
 		(void)poll(NULL, 0, LOOK_MS);
 		if (*q->cancel)

@@ -27,19 +27,20 @@
 #include "base/clock.h"
 #include "base/fd.h"
 
-#define TAP_PREFIX   "hfr" /* rehearse.c gives the taps names that begin like this */
+#define TAP_PREFIX   "hfr" /* the names that rehearse.c gives to taps begin like this */
 #define RETRY_MS     100   /* interval between two attempts to connect */
 #define CANCEL_MS    100   /* how often to check whether the drill is cancelled */
 #define LOG_BYTES_MAX (32 << 20)
-#define SCRIPT_FILE_MAX (16 << 20) /* largest file that the script may write: run_dir is small */
-#define KILL_MS	     5000  /* a process that cannot be killed is left */
+/* largest file that the script may write, because run_dir is small */
+#define SCRIPT_FILE_MAX (16 << 20)
+#define KILL_MS	     5000  /* how long to wait for a process that was killed */
 
 int drill_world_enter(struct error *ret_error)
 {
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
 		return error_set(ret_error, -errno,
 				 "a drill needs namespaces of its own (CAP_SYS_ADMIN): %m");
-	/* mounts made here must not be visible outside */
+	/* mounts that are made here must not be visible outside */
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return error_set(ret_error, -errno, "mounts cannot be made private: %m");
 	return 0;
@@ -83,7 +84,7 @@ static int add_ports(int fd)
 	return r;
 }
 
-/* Split "192.0.2.250/24". */
+/* Split a text such as "192.0.2.250/24" into address and mask. Returns 0 or -EINVAL. */
 static int parse_address(const char *text, struct in_addr *ret_address, struct in_addr *ret_mask)
 {
 	char address[INET_ADDRSTRLEN];
@@ -146,7 +147,7 @@ static int parse_target(const char *text, struct sockaddr_in *ret)
 	return 0;
 }
 
-/* Try once. Returns 0 if the connection was accepted. */
+/* Try to connect once. Returns 0 if the connection was accepted. */
 static int try_connect(const struct sockaddr_in *to, int timeout_ms)
 {
 	AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -186,7 +187,8 @@ int drill_world_probe(const char *target, uint64_t timeout_ns, const _Atomic boo
 					 "%s does not answer in %" PRIu64 " ms: %s", target,
 					 timeout_ns / CLOCK_NS_PER_MS, strerror(-r));
 		if (r != -ETIMEDOUT)
-			(void)poll(NULL, 0, RETRY_MS); /* refused at once: ask again later */
+			/* the connection was refused at once: wait before the next try */
+			(void)poll(NULL, 0, RETRY_MS);
 	}
 	*ret_ms = (clock_mono_ns() - begin_ns) / CLOCK_NS_PER_MS;
 	return 0;
@@ -199,7 +201,7 @@ struct script {
 	int log_fd;
 };
 
-/* Runs in the child, see base/child.h: only async-signal-safe calls are allowed here. */
+/* Runs in the child (base/child.h), so it may make only async-signal-safe calls. */
 static void run_child(void *arg) __attribute__((noreturn));
 
 static void run_child(void *arg)
@@ -210,19 +212,20 @@ static void run_child(void *arg)
 
 	(void)setsid();
 	child_dies_first();
-	/* kill this process when the drill's thread ends or the agent is killed; the kernel then
-	 * ends all other processes of the pid namespace */
+	/* kill this process when the drill's thread ends, and so also when the agent is killed; the
+	 * kernel then ends all other processes of the pid namespace */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)setrlimit(RLIMIT_FSIZE, &file_max);
 	child_signals();
-	(void)signal(SIGXFSZ, SIG_IGN); /* what is written past file_max is lost, nothing more */
+	/* what is written beyond file_max is lost, but the script goes on */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	if (null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(script->log_fd, 1) >= 0 &&
 	    dup2(script->log_fd, 2) >= 0)
 		execve(script->argv[0], script->argv, script->envp);
 	_exit(127);
 }
 
-/* Get the last line that is not empty. */
+/* Get the last line of the log that is not empty. */
 static void last_line(const char *log_path, char *ret_line, size_t size)
 {
 	AUTO_FREE char *text = NULL;
@@ -238,7 +241,7 @@ static void last_line(const char *log_path, char *ret_line, size_t size)
 	(void)snprintf(ret_line, size, "%s", at ? at + 1 : text);
 }
 
-/* Returns 0 when the process has ended, or an error if it must be killed. */
+/* Wait until the process has ended. Returns 0 if it has; an error if it must be killed. */
 static int wait_script(int pidfd, uint64_t timeout_ns, const _Atomic bool *cancel)
 {
 	uint64_t deadline_ns = clock_mono_ns() + timeout_ns;
@@ -271,9 +274,9 @@ int drill_world_script(const char *script, const char *vm, const char *qmp_path,
 		return error_set(ret_error, -errno, "%s: %m", log_path);
 	(void)snprintf(vm_var, sizeof(vm_var), "HOLDFAST_VM=%s", vm);
 	(void)snprintf(qmp_var, sizeof(qmp_var), "HOLDFAST_QMP=%s", qmp_path);
-	/* The script is the first process of a pid namespace: when it ends, the kernel ends all
-	 * that it has left in the background. Otherwise such processes would keep the second
-	 * copies' memory in use. */
+	/* The script is the first process of a pid namespace. So when it ends, the kernel ends all
+	 * processes that it has left in the background. Such processes would keep the second copy's
+	 * memory in use. */
 	if (unshare(CLONE_NEWPID) < 0)
 		return error_set(ret_error, -errno, "drill_script: no pid namespace: %m");
 	pid = child_start(run_child, &child);
@@ -281,7 +284,7 @@ int drill_world_script(const char *script, const char *vm, const char *qmp_path,
 		return error_set(ret_error, pid, "%s: %s", script, strerror(-pid));
 	pidfd = pidfd_open(pid, 0);
 	r = pidfd < 0 ? -errno : wait_script(pidfd, timeout_ns, cancel);
-	(void)kill(pid, SIGKILL); /* has no effect if it has ended */
+	(void)kill(pid, SIGKILL); /* has no effect if the script has ended */
 	if (pidfd >= 0 && poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, KILL_MS) > 0)
 		(void)waitpid(pid, &status, 0);
 	last_line(log_path, line, sizeof(line));

@@ -47,9 +47,9 @@ static int append(struct durable *d, uint64_t term, uint64_t epoch, enum disklog
 	return r;
 }
 
-/* Write the images to the disk. After this the log needs no earlier entries. If this fails, record
- * the failure in `meta`. The kernel reports lost writes only once, so a later agent's fdatasync()
- * would succeed. */
+/* Write the images to the disk. After that the log's earlier entries are not needed any more. If it
+ * fails, record this in `meta`: the kernel reports lost writes only once, so the fdatasync() of a
+ * later agent would succeed. */
 static int sync_images(struct durable *d, struct error *ret_error)
 {
 	struct ramfile_meta meta = d->rf->meta;
@@ -64,7 +64,7 @@ static int sync_images(struct durable *d, struct error *ret_error)
 	if (r < 0 && meta.applied_epoch) {
 		meta.disks_lost = true;
 		if (ramfile_store_meta(d->rf, &meta) < 0)
-			d->rf->meta.disks_lost = true; /* at least this agent knows */
+			d->rf->meta.disks_lost = true; /* then at least this agent knows */
 	}
 	return r;
 }
@@ -89,8 +89,8 @@ static int replay_entry(void *arg, const uint8_t *payload, size_t size)
 }
 
 /* Replay the log into the open images. Then append a START, so that no later agent replays these
- * entries again. Such a replay would do harm after somebody has started the guest on the images by
- * hand. */
+ * entries once more. That would do harm if somebody had started the guest on the images by hand
+ * meanwhile. */
 static int replay_all(struct durable *d, const struct disklog_state *state, struct error *ret_error)
 {
 	struct error why = {""};
@@ -118,7 +118,7 @@ int durable_recover(struct durable *d, struct disklog_state *ret_state, struct e
 		disklog_get_state(d->log, &state);
 	if (!state.is_copy)
 		return 0;
-	images_forget_loss(d->images); /* the log has all that was not synced */
+	images_forget_loss(d->images); /* the replay brings back all that was lost */
 	r = images_open(d->images, ret_error);
 	if (r == 0)
 		r = replay_all(d, &state, ret_error);
@@ -176,7 +176,7 @@ static int append_spans(struct durable *d, const uint8_t *file, uint64_t term, u
 	return r;
 }
 
-/* Append the epoch's writes, which are in the file @fd. */
+/* Append an entry with the epoch's writes, which are in the file @fd. */
 static int append_file(struct durable *d, int fd, uint64_t term, uint64_t epoch,
 		       enum disklog_kind kind, struct error *ret_error)
 {
@@ -191,7 +191,7 @@ static int append_file(struct durable *d, int fd, uint64_t term, uint64_t epoch,
 		return error_set(ret_error, -errno, "the epoch's file: %s", strerror(errno));
 	r = append_spans(d, data, term, epoch, kind, ret_error);
 	if (size > 0)
-		(void)munmap(data, size); /* fails on bad arguments only */
+		(void)munmap(data, size); /* fails only for bad arguments */
 	return r;
 }
 

@@ -65,8 +65,8 @@ static int refuse_format(struct epochcheck *c, struct epochcheck_error *e,
 
 /* ---- geometry */
 
-/* Returns the length of "7.2" in "7.2.22 Debian ...". Only a new series such as 7.2 changes the
- * formats in which devices are migrated. */
+/* Returns the length of "7.2" in "7.2.22 Debian ...". Two versions of one series (7.2) migrate
+ * devices in the same formats. */
 static size_t series_size(const char *version)
 {
 	size_t major = strspn(version, "0123456789");
@@ -101,7 +101,7 @@ int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_g
 	return 0;
 }
 
-/* Ensure that the marks are large enough for a guest of @n_pages pages. Returns 0 or -ENOMEM. */
+/* Make sure that there are marks for a guest of @n_pages pages. Returns 0 or -ENOMEM. */
 static int have_marks(struct epochcheck *c, uint64_t n_pages)
 {
 	if (c->marks.words && c->marks.n_things == n_pages)
@@ -151,8 +151,8 @@ static int on_begin(struct epochcheck *c, const struct wire_frame *frame,
 			      frame->h.epoch);
 	if (wire_epoch_begin_decode(frame, &begin, &wire) < 0)
 		return refuse_format(c, e, &wire);
-	/* A FULL epoch may skip numbers, since the primary may have sealed epochs that never
-	 * arrived here. */
+	/* A FULL epoch may skip numbers: the primary may have sealed epochs that never arrived
+	 * here. */
 	if (full ? frame->h.epoch <= c->last_epoch : frame->h.epoch != c->last_epoch + 1)
 		return refuse(c, e, WIRE_STREAM_ERROR_EPOCH,
 			      "epoch %" PRIu64 " begins, the standby's last is %" PRIu64,
@@ -200,16 +200,16 @@ int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
 	return 0;
 }
 
-/* A DUP record fills one page with the bytes of another page, the record's source. An agent can be
- * killed while it applies an epoch, and the epoch is then applied again (epochlog.h, L4). Each time
- * the source must have the same bytes.
- * - In an epoch that is not FULL, no later record of the epoch must change the source. So we mark
- *   each source, and refuse later records of a marked page. The source can be a page without a
- *   record in this epoch.
- * - In a FULL epoch, the source must have a record before the DUP record. So we mark each page that
- *   has a record, and refuse a DUP whose source is not marked. A page's first record replaces the
- *   page, or is a delta against a cleared page. So after this record the page has the same content
- *   each time. Later records of the source do no harm.
+/* A DUP record fills one page with the bytes of another page, its source. An agent can be killed
+ * while it applies an epoch; then the epoch is applied again (epochlog.h, L4). The source must have
+ * the same bytes each time.
+ * - In an epoch that is not FULL, no later record of the epoch may change the source. So this
+ *   function marks each source, and refuses later records of a marked page. The source may be a
+ *   page without a record in this epoch.
+ * - In a FULL epoch, the source must have a record before the DUP record. So this function marks
+ *   each page that has a record, and refuses a DUP whose source is not marked. A page's first
+ *   record replaces the page, or is a delta against a cleared page. So after it the page has the
+ *   same content each time. Later records of the source do no harm.
  * Returns NULL if the record is valid, otherwise what is wrong. */
 static const char *check_dup(struct epochcheck *c, const struct wire_record *record)
 {
@@ -226,10 +226,10 @@ static const char *check_dup(struct epochcheck *c, const struct wire_record *rec
 	return NULL;
 }
 
-/* A KEEP record leaves a page as it is. So it must be the page's first record. Later records can
- * change the page. If the epoch is then applied again, a DUP record could copy other bytes from
- * this page than the first time. So an epoch may have KEEP or DUP records, but not both. Returns
- * NULL if the record is valid, otherwise what is wrong. */
+/* A KEEP record leaves a page as it is. So it must be the page's first record; later records may
+ * change the page. But then, if the epoch is applied again, a DUP record could copy other bytes
+ * from this page than the first time. So an epoch may have KEEP records or DUP records, but not
+ * both. Returns NULL if the record is valid, otherwise what is wrong. */
 static const char *check_keep(struct epochcheck *c, const struct wire_record *record)
 {
 	if (record->class == WIRE_CLASS_DUP) {
@@ -246,7 +246,7 @@ static const char *check_keep(struct epochcheck *c, const struct wire_record *re
 	return marks_get(&c->marks, record->index) ? "it keeps a page that has a record" : NULL;
 }
 
-/* Check all records of a PAGES or DEVICE frame. */
+/* Check all records of a PAGES or DEVICE frame. Returns EPOCHCHECK_INSIDE or -EPROTO. */
 static int check_records(struct epochcheck *c, struct wire_record_iter *it,
 			 uint32_t *n_records, struct epochcheck_error *e)
 {
@@ -293,7 +293,7 @@ static int on_device(struct epochcheck *c, const struct wire_frame *frame,
 	struct wire_record_iter it;
 	struct wire_frame plain;
 	struct wire_error wire;
-	/* receives a count that is not needed: EPOCH_END counts the records of PAGES only */
+	/* not used: EPOCH_END counts only the records of PAGES */
 	uint32_t uncounted = 0;
 
 	if (epochcheck_unpack(frame, c->plain, &plain, &wire) < 0 ||
@@ -309,7 +309,7 @@ static int on_device(struct epochcheck *c, const struct wire_frame *frame,
 	return check_records(c, &it, &uncounted, e);
 }
 
-/* Check that a disk exists and that all records of a DISK frame are within its size. */
+/* Check that this host has the disk, and that all records of a DISK frame are within its size. */
 static int on_disk(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
 {
 	struct wire_disk_record record;
@@ -366,8 +366,8 @@ static int on_ram_hash(struct epochcheck *c, const struct wire_frame *frame,
 			      "RAM_HASH of %" PRIu32 " pages from page %" PRIu32
 			      ", the guest has %" PRIu64,
 			      hash.n_pages, hash.first_page, c->n_pages);
-	/* This host compares the hashes while it applies the epoch, which delays the next
-	 * COMMIT. */
+	/* Limit the number of hashes: this host compares them while it applies the epoch, which
+	 * delays the next COMMIT. */
 	if (hash.n_pages > WIRE_RAM_HASHES_MAX - c->n_hashes)
 		return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
 			      "RAM_HASH frames of more than %u pages in one epoch",
@@ -413,8 +413,8 @@ static const struct {
 	{WIRE_EPOCH_END, true, on_end},
 };
 
-/* Check the header's fields that do not depend on the frame's type: term and generation. Returns 0
- * if they are right. */
+/* Check what does not depend on the frame's type: the header's term and generation. Returns 0 if
+ * they are right, else -EPROTO. */
 static int check_header(struct epochcheck *c, const struct wire_header *h,
 			struct epochcheck_error *e)
 {
@@ -432,6 +432,8 @@ static int check_header(struct epochcheck *c, const struct wire_header *h,
 	return 0;
 }
 
+/* Check that a frame belongs to the epoch that is arriving, and is the next one. Returns 0 or
+ * -EPROTO. */
 static int check_place(struct epochcheck *c, const struct wire_header *h,
 		       struct epochcheck_error *e)
 {
@@ -445,8 +447,8 @@ static int check_place(struct epochcheck *c, const struct wire_header *h,
 		return refuse(c, e, WIRE_STREAM_ERROR_ORDER,
 			      "%s has number %" PRIu32 ", %" PRIu32 " was due",
 			      wire_type_name(h->type), h->seq, c->n_frames);
-	/* Count headers as well as payloads: frames without payload fill the buffer too.
-	 * frame_bytes never exceeds bytes_max, so the subtraction cannot wrap around. */
+	/* Count headers as well as payloads, because frames without payload fill the buffer too.
+	 * frame_bytes is never above bytes_max, so the subtraction cannot wrap around. */
 	if (WIRE_HEADER_SIZE + (uint64_t)h->payload_size > c->bytes_max - c->frame_bytes)
 		return refuse(c, e, WIRE_STREAM_ERROR_LIMIT,
 			      "larger than the %" PRIu64
@@ -476,6 +478,7 @@ int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
 			r = handlers[i].handle(c, frame, ret_error);
 		if (r < 0)
 			return r;
+		/* an epoch begins: count its frames and bytes from zero */
 		if (r == EPOCHCHECK_BEGIN) {
 			c->n_frames = 0;
 			c->payload_bytes = 0;

@@ -20,7 +20,7 @@
 #include "standby/apply.h"
 
 #define NAME_ROOM	48
-/* without a reserve, a file up to this size becomes `spare`; a larger one is removed */
+/* without a reserve, a file up to this size becomes `spare`, and a larger file is removed */
 #define SPARE_BYTES_MAX (UINT64_C(16) << 20)
 
 static const char *file_name(uint64_t epoch, const char *suffix, char name[NAME_ROOM])
@@ -36,6 +36,7 @@ static void drop_part(struct epochlog *log)
 	char name[NAME_ROOM];
 	int r = -1;
 
+	/* a complete file (pending) is not a .part */
 	if (log->fd < 0 || log->pending)
 		return;
 	file_name(log->epoch, "part", name);
@@ -44,7 +45,7 @@ static void drop_part(struct epochlog *log)
 		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
 	log->fd = fd_close(log->fd);
 	if (r < 0)
-		/* if this fails, the file is removed at the next open */
+		/* if this fails, the next open removes the file */
 		(void)unlinkat(log->rf->dir_fd, name, 0);
 	log->stats.epochs_discarded++;
 }
@@ -63,7 +64,7 @@ static int begin_part(struct epochlog *log, uint64_t epoch)
 	char name[NAME_ROOM];
 
 	file_name(epoch, "part", name);
-	/* Reuse the file of an applied epoch, since its tmpfs pages are allocated already. */
+	/* Use the file of an applied epoch again: its tmpfs pages are allocated already. */
 	if (renameat(log->rf->dir_fd, "spare", log->rf->dir_fd, name) < 0 && errno != ENOENT)
 		return -errno;
 	log->fd = openat(log->rf->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -99,8 +100,8 @@ static int complete_part(struct epochlog *log)
 	return 0;
 }
 
-/* Open the images if they are not open, so that an epoch can be checked and applied. Refuse this
- * for a guest that was promoted, because its QEMU writes to the images now. */
+/* If the images are not open, open them, so that an epoch can be checked and applied. Refuse this
+ * after a promotion, because then the guest's QEMU writes to the images. */
 static int have_images(struct epochlog *log)
 {
 	if (!log->images || log->images->n == 0)
@@ -111,7 +112,7 @@ static int have_images(struct epochlog *log)
 	return images_open(log->images, &log->why);
 }
 
-/* Tell the disk log about a frame that will be appended at log->bytes. */
+/* Tell the disk log of a frame, before it is appended at log->bytes. */
 static int note_disks(struct epochlog *log, const struct wire_frame *frame)
 {
 	if (!log->durable)
@@ -156,9 +157,9 @@ static int store(struct epochlog *log, const struct wire_frame *frame, int verdi
 	return r;
 }
 
-/* Describe the failure in log->why, for the operator: where the epoch could not be stored, how much
- * of it is written, how much space is free, and what to do. Must be called before the .part is
- * removed. */
+/* Say in *ret_error, for the operator: where the epoch could not be stored, how much of it is
+ * written, how much space is free, and what to do. Call this before the .part is removed. If
+ * log->why has a text, the disk log has failed: pass the text on. */
 static void describe_failure(const struct epochlog *log, uint64_t epoch, int error,
 			     struct error *ret_error)
 {
@@ -195,8 +196,8 @@ static void describe_unapplied(const struct epochlog *log, int error, struct err
 			log->pending, log->why.text);
 }
 
-/* At the first frame of an epoch, ensure that the images are open. If they cannot be opened, refuse
- * the epoch, because it cannot be checked without them. */
+/* Before the first frame of an epoch is checked, open the images. If they cannot be opened, refuse
+ * the epoch: it cannot be checked without them. */
 static int need_images(struct epochlog *log, const struct wire_frame *frame,
 		       struct epochcheck_error *ret_error)
 {
@@ -226,6 +227,7 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		log->stats.epochs_refused++;
 		return verdict;
 	}
+	/* if the frame cannot be stored, forget its epoch */
 	r = store(log, frame, verdict);
 	if (r < 0) {
 		log->check.last_epoch = last;
@@ -254,13 +256,14 @@ static void remove_complete(struct epochlog *log)
 
 	file_name(log->pending, "complete", name);
 	ramfile_step(log->rf);
-	/* With a reserve, a file that is too large is cut, not removed, so that `spare` stays. It
-	 * is cut before the rename, so that `spare` is never larger than the reserve. */
+	/* With a reserve, a file that is too large is cut, not removed, so that there always is a
+	 * `spare`. It is cut before the rename, so that `spare` is never larger than the
+	 * reserve. */
 	if (log->bytes <= keep || (log->reserve_bytes && ftruncate(log->fd, (off_t)keep) == 0))
 		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
 	if (r < 0)
-		/* if this fails, the next open removes the file, since its epoch is not newer than
-		 * meta's */
+		/* if this fails, the next open removes the file: its epoch is not newer than the
+		 * one in `meta` */
 		(void)unlinkat(log->rf->dir_fd, name, 0);
 }
 
@@ -303,13 +306,13 @@ int epochlog_apply(struct epochlog *log)
 	r = have_images(log);
 	if (r < 0)
 		return r;
-	/* The whole file will be read, most of it twice. Map all its pages now, to avoid page
+	/* The whole file will be read, most of it twice. So map all its pages now, to avoid page
 	 * faults. */
 	data = mmap(NULL, log->bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, log->fd, 0);
 	if (data == MAP_FAILED)
 		return error_set(&log->why, -errno, "its file: %s", strerror(errno));
 	r = apply_mapped(log, data, log->bytes);
-	(void)munmap(data, log->bytes); /* fails on bad arguments only */
+	(void)munmap(data, log->bytes); /* fails only for bad arguments */
 	if (r < 0)
 		return r;
 	remove_complete(log);
@@ -321,7 +324,7 @@ int epochlog_apply(struct epochlog *log)
 		images_flush_soon(log->images, clock_mono_ns());
 	if (log->durable &&
 	    durable_applied(log->durable, log->rf->meta.term, epoch, &log->why) < 0)
-		/* the next held epoch causes another try; if this fails too, that epoch is
+		/* the next held epoch causes another try; if that fails too, that epoch is
 		 * refused */
 		log_warn("epoch=%" PRIu64 " the disks are not safe from a power failure yet: %s",
 			 epoch, log->why.text);
@@ -330,7 +333,7 @@ int epochlog_apply(struct epochlog *log)
 
 /* ---- open */
 
-/* Is @name "epoch-N.SUFFIX", exactly as file_name() writes it? */
+/* Is @name "epoch-N.SUFFIX", exactly as file_name() would write it? */
 static bool parse_name(const char *name, const char *suffix, uint64_t *ret_epoch)
 {
 	char again[NAME_ROOM];
@@ -345,7 +348,7 @@ static bool parse_name(const char *name, const char *suffix, uint64_t *ret_epoch
 }
 
 /* Does the complete epoch in @fd continue the copy? Returns 1 if it does; 0 if it is of an older
- * epoch or term, or does not build on the copy; -errno. */
+ * epoch or term, or does not build on the copy; -errno if it cannot be read, or is not valid. */
 static int inspect_complete(struct epochlog *log, int fd, uint64_t size)
 {
 	const struct ramfile_meta *meta = &log->rf->meta;
@@ -359,7 +362,7 @@ static int inspect_complete(struct epochlog *log, int fd, uint64_t size)
 	if (data == MAP_FAILED)
 		return -errno;
 	r = apply_check(data, size, meta->term, log->images, &info);
-	(void)munmap(data, size); /* fails on bad arguments only */
+	(void)munmap(data, size); /* fails only for bad arguments */
 	if (r == -ESTALE)
 		return 0;
 	if (r < 0)
@@ -415,7 +418,7 @@ static bool is_complete(const char *name, uint64_t *ret_epoch)
 	return parse_name(name, "complete", ret_epoch);
 }
 
-/* Is @name a .part that a killed agent left? (`spare` is not a leftover. It must stay, since the
+/* Is @name a .part that a killed agent has left? (`spare` is no leftover: it must stay, because the
  * file system may have no other free pages.) */
 static bool is_leftover(const char *name, uint64_t *ret_epoch)
 {
@@ -433,8 +436,8 @@ static int remove_file(struct epochlog *log, const char *name, uint64_t epoch)
 	return unlinkat(log->rf->dir_fd, name, 0) < 0 ? -errno : 0;
 }
 
-/* Rename the .part @name to `spare`, since it may be the file that has the reserved pages. If there
- * is a `spare` already, remove the .part instead. */
+/* Rename the .part @name to `spare`, because it may be the file with the reserved pages. If there
+ * is a `spare` already, remove the .part. */
 static int make_spare(struct epochlog *log, const char *name, uint64_t epoch)
 {
 	if (renameat2(log->rf->dir_fd, name, log->rf->dir_fd, "spare", RENAME_NOREPLACE) == 0)
@@ -509,7 +512,8 @@ void epochlog_close(struct epochlog *log)
 	log->rf = NULL;
 }
 
-/* Store @meta, which has the new term and the applied epoch, and drop the buffered epochs. */
+/* Store @meta, which has the new term and the applied epoch, and drop the buffered epochs. Returns
+ * 0 or -errno; on error nothing has changed. */
 static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 {
 	int r = ramfile_store_meta(log->rf, meta);
@@ -523,8 +527,8 @@ static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 	init_check(log);
 	if (log->durable)
 		durable_forget(log->durable);
-	/* Ignore errors: a file that cannot be removed is never used, since its frames have the old
-	 * term. */
+	/* Ignore errors: after a change of the term, a file that is left is never used, because its
+	 * frames have the old term. */
 	(void)scan(log, is_epoch_file, remove_file);
 	return 0;
 }

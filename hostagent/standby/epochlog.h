@@ -1,5 +1,5 @@
-/* epochlog.h - buffers a whole epoch and then applies it to the copy. Even if the agent is killed
- * at any instant, the copy can be completed to a whole epoch.
+/* epochlog.h - buffers a whole epoch, then applies it to the copy. Whenever the agent is killed,
+ * the copy is a whole epoch, or can be completed to one.
  *
  * Why: Holdfast promises atomic epochs. The copy in the file `ram` is changed in place, because a
  * second copy would need as much memory again. So while an epoch is being applied, the copy is a
@@ -16,23 +16,23 @@
  *	                                                lost               disks,
  *	                                                                   device
  *
- * A file contains the frames as they arrived: GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, DISK, CLOCK and
- * EPOCH_END. Each frame has its header and checksum. Files are reused for later epochs, because
- * their tmpfs pages are allocated already. Bytes after EPOCH_END can be left from an earlier epoch,
- * and are ignored.
+ * A file contains the frames as they arrived: GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, DISK, CLOCK,
+ * RAM_HASH and EPOCH_END. Each frame has its header and checksum. Files are used again for later
+ * epochs, because their tmpfs pages are allocated already. So there can be bytes of an earlier
+ * epoch after EPOCH_END; they are ignored.
  *
- * The invariants below are true at every instant. All files are in this host's memory (disk images
- * are in its page cache). So after a kill -9, exactly the system calls and stores made so far have
+ * The invariants below are true at every instant. All files are in this host's memory (disk images:
+ * in its page cache). So after a kill -9, exactly the system calls and stores that were made have
  * taken effect, in program order. The files on tmpfs need no fsync: a crash of the host loses the
- * guest's memory anyway. Before a promotion the disk images need no fsync either: the disk log has
+ * guest's memory anyway. Until a promotion the disk images need no fsync either: the disk log has
  * all that they can lose (L9).
  *
  *  L1 A file named .complete contains one whole epoch that has passed every check.
  *  L2 EPOCH_ACK(N) is sent only if epoch-N.complete exists or applied >= N.
- *  L3 If meta.applied = N, copy and disks are epoch N or a mixture of epochs N and N+1. If they
- *     are a mixture, epoch-(N+1).complete exists. This is so because of the order of the steps:
- *     rename to .complete, apply to memory and disks, replace `meta`, remove the file.
- *  L4 An epoch can be applied again from its start at any time. The result is always the same:
+ *  L3 If meta.applied = N, copy and disks are epoch N, or a mixture of epochs N and N+1. In the
+ *     second case epoch-(N+1).complete exists. The order of the steps ensures this: rename to
+ *     .complete, apply to memory and disks, replace `meta`, remove the file.
+ *  L4 An epoch can be applied again from its start at any time, with the same result:
  *     - A record sets bytes to new values, whatever the old values are. So each byte gets its
  *       final value from the same record each time. Other bytes are not changed.
  *     - A DUP record copies the same bytes each time (epochcheck.c, check_dup()). In an ordinary
@@ -54,10 +54,10 @@
  *     the content of no known epoch, so the primary must send what differs from its own, or all.
  *  L8 After a promotion has begun, this agent writes to no disk. This module applies epochs and
  *     opens images only in phase COPY. promote.c closes the images before QEMU can write to them.
- *  L9 With a disk log, its newest entry covers each acknowledged epoch (durable.h). An epoch's
- *     entry is on the disk before its file is named .complete. If the agent is killed in between,
- *     that epoch was never acknowledged. The next entry is then a START, and the entry of that
- *     epoch is no longer replayed.
+ *  L9 With a disk log, the log's newest entry covers each acknowledged epoch (durable.h). An
+ *     epoch's entry is on the disk before the epoch's file is named .complete. If the agent is
+ *     killed in between, that epoch was never acknowledged. The next entry is then a START, so that
+ *     epoch's entry is not replayed any more.
  */
 #ifndef STANDBY_EPOCHLOG_H
 #define STANDBY_EPOCHLOG_H
@@ -74,9 +74,9 @@
 struct epochlog_stats {
 	uint64_t epochs_complete;
 	uint64_t epochs_full;	   /* how many of the complete epochs were FULL */
-	uint64_t epochs_discarded; /* number of epochs that were begun but never completed */
-	uint64_t epochs_refused;   /* number of epochs for which a STREAM_ERROR was sent */
-	uint64_t frames_dropped;   /* number of dropped frames of an older generation */
+	uint64_t epochs_discarded; /* epochs that were begun but never completed */
+	uint64_t epochs_refused;   /* epochs for which a STREAM_ERROR was sent */
+	uint64_t frames_dropped;   /* dropped frames of an older generation */
 	uint64_t bytes_buffered;   /* size of all complete epochs, with headers */
 	uint64_t pages_applied;	   /* number of page records applied */
 	uint64_t apply_last_ns, apply_max_ns, apply_total_ns;
@@ -99,7 +99,8 @@ struct epochlog {
 	uint64_t epoch;	   /* number of the epoch */
 	uint64_t bytes;	   /* bytes written so far */
 
-	struct error why; /* why applying an epoch, or opening the images, failed the last time */
+	/* why an epoch could not be applied, or the images not be opened, the last time */
+	struct error why;
 
 	uint64_t pending; /* number of the epoch that is complete but not yet applied; 0: none */
 
@@ -108,9 +109,9 @@ struct epochlog {
 	size_t geometry_size;
 };
 
-/* Open the log of the copy @rf. Remove the unfinished and stale epochs that an earlier process
- * left. If that process left a complete epoch of the term rf->meta.term, apply this epoch. A
- * promoted copy (phase not COPY) is not changed.
+/* Open the log of the copy @rf. Remove the unfinished and stale epochs that an earlier process left
+ * (an unfinished one can become `spare`). If that process left a complete epoch of the term
+ * rf->meta.term, apply this epoch. A promoted copy (phase not COPY) is not changed.
  * @images: the guest's disks, opened when an epoch must be checked or applied; NULL: the guest has
  * none.
  * @bytes_max: largest size of one epoch's file, with the headers of all frames.
@@ -121,16 +122,16 @@ struct epochlog {
 int epochlog_open(struct ramfile *rf, struct images *images, uint64_t bytes_max,
 		  struct epochlog *log) __attribute__((warn_unused_result));
 
-/* Reserve pages for epochs of up to @bytes. Such epochs can then be stored even when the file
- * system is full. The pages belong to `spare`, the file that each epoch reuses. Idempotent. Returns
- * 0, -ENOSPC or other -errno. On error the reserve is as before. */
+/* Reserve pages for epochs of up to @bytes. Such epochs can then be stored even if the file system
+ * is full. The pages belong to `spare`, the file that each epoch uses again. Idempotent. Returns 0,
+ * -ENOSPC or another -errno. On error the reserve is as before. */
 int epochlog_reserve(struct epochlog *log, uint64_t bytes) __attribute__((warn_unused_result));
 
-/* Free the reserved pages. Call this when no more epochs will arrive. */
+/* Free the reserved pages. Call this when no epochs will arrive any more. */
 void epochlog_give_back(struct epochlog *log);
 
-/* Stop buffering (which removes a .part) and free *log's memory. The copy and a .complete file
- * stay. */
+/* Stop buffering, which removes a .part or makes it `spare`, and free *log's memory. The copy and a
+ * .complete file stay. */
 void epochlog_close(struct epochlog *log);
 
 /* Forget the unfinished epoch and the geometry. Call this when the connection has ended or starts
@@ -138,7 +139,7 @@ void epochlog_close(struct epochlog *log);
 void epochlog_reset(struct epochlog *log);
 
 /* Enter @term. Drop the buffered epochs, and forget the old copy: the next epoch must be FULL. The
- * phase becomes COPY, in which epochs are applied. The caller must ensure that no guest runs on
+ * phase becomes COPY, in which epochs are applied. The caller must make sure that no guest runs on
  * the copy. Returns 0 or -errno. On error nothing has changed. */
 int epochlog_set_term(struct epochlog *log, uint64_t term) __attribute__((warn_unused_result));
 
@@ -146,36 +147,36 @@ int epochlog_set_term(struct epochlog *log, uint64_t term) __attribute__((warn_u
  * -errno. On error nothing has changed. */
 int epochlog_drop_copy(struct epochlog *log) __attribute__((warn_unused_result));
 
-/* Do what epochlog_drop_copy() does, but before epochlog_open(), so that no stored epoch is
- * applied. Returns 0 or -errno. On error some stored epochs may be left. */
+/* Do what epochlog_drop_copy() does, but without an open log, and so before epochlog_open() can
+ * apply a stored epoch. Returns 0 or -errno. On error some stored epochs may be left. */
 int epochlog_discard(struct ramfile *rf) __attribute__((warn_unused_result));
 
-/* Enter a newer @term because this host votes for it. The vote is in the file `meta` when this
- * returns. After a DIRECT vote the copy stays: a complete epoch is applied to it first, and the new
+/* Enter a newer @term because this host votes for it. When this returns 0, the vote is in the file
+ * `meta`. After a DIRECT vote the copy stays: a complete epoch is applied to it first, and the new
  * term continues its epoch numbers. After an UNPROTECTED vote the copy is dropped. Returns 0 or
- * -errno. On error the term and the copy are as they were. */
+ * -errno. On error this host has not voted, and its term is as before. */
 int epochlog_vote(struct epochlog *log, uint64_t term, enum ramfile_vote vote)
 	__attribute__((warn_unused_result));
 
 /* Returns the last complete epoch of the term, which is applied or waits to be applied; 0: none. */
 uint64_t epochlog_complete(const struct epochlog *log);
 
-/* Check and store the next frame of the stream. @ours is the warm QEMU's geometry. A GEOMETRY frame
- * that differs from it is refused. If @ours is NULL (in tests), the geometry is not compared. On
- * error the copy and earlier epochs are as they were. Returns
+/* Check and store the next frame of the stream. @ours: the warm QEMU's geometry; a GEOMETRY frame
+ * that differs from it is refused. NULL (in tests): the geometry is not compared. Returns
  * - 0: the frame was stored, or dropped because it is of an older generation;
  * - 1: this frame completed an epoch, which cannot be lost any more. Acknowledge epoch
  *   epochlog_complete(), then call epochlog_apply();
  * - -EPROTO: the frame is refused, and nothing of its epoch is kept;
- * - other -errno: the frame could not be stored.
- * On error, send *ret_error as STREAM_ERROR and close the connection. */
+ * - other -errno: the frame could not be stored, an image could not be opened, or the epoch before
+ *   could not be applied.
+ * On error send *ret_error as STREAM_ERROR, and close the connection. No earlier epoch is lost. */
 int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		   const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* If the complete epoch is not applied yet, apply it to the copy and the disks. Takes as long as
  * copying the epoch's pages, and can wait for the disks.
- * Returns 0 if copy and disks have the state of epoch epochlog_complete();
+ * Returns 0: copy and disks have the state of epoch epochlog_complete();
  * -EBADMSG: the epoch's file is not valid;
  * -EBUSY: the guest was promoted;
  * other -errno: the epoch is still stored, so try again.

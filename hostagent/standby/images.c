@@ -21,12 +21,12 @@
 #include "standby/touched.h"
 
 #define FLUSH_INTERVAL_NS CLOCK_NS_PER_S
-/* how many zeros to write at a time if the kernel cannot zero a range */
+/* how many zeros to write in one call, if the kernel cannot zero a range */
 #define ZEROES_BYTES	  65536u
 
-/* A QEMU that uses an image locks bytes of the image's file. From byte 100 on, it locks one byte
- * for each permission that it uses (RAW_LOCK_PERM_BASE in block/file-posix.c). From byte 200 on, it
- * locks one byte for each permission that it does not share (RAW_LOCK_SHARED_BASE). */
+/* A QEMU that uses an image locks some bytes of the image's file: from byte 100 on, one byte for
+ * each permission that it uses (RAW_LOCK_PERM_BASE in block/file-posix.c); from byte 200 on, one
+ * byte for each permission that it does not share (RAW_LOCK_SHARED_BASE). */
 #define QEMU_LOCK_FROM	100
 #define QEMU_LOCK_BYTES 200
 
@@ -92,7 +92,7 @@ static int open_failed(const struct image *image, int r, struct error *ret_error
 			 image->path, image->is_qcow2 ? " SIZE" : "");
 }
 
-/* Store which file or device the image is. */
+/* Store in *image which file or device the image is. */
 static int identify(struct image *image, struct stat *st, struct error *ret_error)
 {
 	if ((image->is_qcow2 ? stat(image->path, st) : fstat(image->fd, st)) < 0)
@@ -105,8 +105,8 @@ static int identify(struct image *image, struct stat *st, struct error *ret_erro
 	return 0;
 }
 
-/* Does lseek(2) say where holes are? A file system in user space (FUSE) may not know of writes that
- * are still in the page cache, so its answer is not used. */
+/* Does lseek(2) say where holes are? The answer of a file system in user space (FUSE) is not used:
+ * it may not know of writes that are still in the page cache. */
 static bool shows_holes(int fd)
 {
 	struct statfs fs;
@@ -114,7 +114,7 @@ static bool shows_holes(int fd)
 	return fstatfs(fd, &fs) == 0 && fs.f_type != FUSE_SUPER_MAGIC;
 }
 
-/* Store how large the image is, as the guest sees it. */
+/* Store in *image the size of the disk, as the guest sees it. */
 static int measure(struct image *image, const struct stat *st, struct error *ret_error)
 {
 	struct stat view;
@@ -139,7 +139,7 @@ static int measure(struct image *image, const struct stat *st, struct error *ret
 	return 0;
 }
 
-/* Check that no earlier disk in the list has the same file or device as @image. */
+/* Check that no other disk before @image in the list has the same file or device. */
 static int check_own(const struct images *images, const struct image *image,
 		     struct error *ret_error)
 {
@@ -196,7 +196,8 @@ int images_open(struct images *images, struct error *ret_error)
 	return r;
 }
 
-/* Open a qcow2 file itself. First end its daemon: then all writes have reached the file. */
+/* Open the file of a qcow2 image itself. Before that, end its daemon, so that all writes have
+ * reached the file. */
 static int open_file(struct image *image, struct error *ret_error)
 {
 	struct error why;
@@ -315,8 +316,8 @@ int images_check_free(const struct images *images, struct error *ret_error)
 
 		if (image->is_qcow2)
 			continue; /* its daemon has the lock */
-		/* An error of fcntl() means that the file system has no locks, so no QEMU can have
-		 * locked the image: ignore the error. */
+		/* Ignore an error of fcntl(): if the file system has no locks, no QEMU can have
+		 * locked the image. */
 		if (fcntl(image->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
 			return fault(image, -EBUSY,
 				     "another QEMU on this host uses it (fuser -v shows which): "
@@ -361,15 +362,15 @@ static int allocate(int fd, int mode, uint64_t bytes, uint64_t offset)
 }
 
 /* Does the error @r mean that fallocate() cannot zero this range? (Some file systems cannot zero
- * any range; a block device can zero only whole sectors.) */
+ * any range. A block device can zero only whole sectors.) */
 static bool is_unable(int r)
 {
 	return r == -EOPNOTSUPP || r == -EINVAL || r == -ENODEV || r == -ENOSYS;
 }
 
 /* Make a range read as zeros. If possible, a DISCARD frees the range's space on the disk, and a
- * ZERO keeps the space allocated. In a qcow2 image both keep it: for PUNCH_HOLE, QEMU 7.2's daemon
- * only passes on a discard, after which the range need not read as zeros. */
+ * ZERO keeps it. In a qcow2 image both keep it: with PUNCH_HOLE, QEMU 7.2's daemon only passes on a
+ * discard, after which the range need not read as zeros. */
 static int zero_range(struct image *image, uint8_t op, uint64_t bytes, uint64_t offset)
 {
 	static const int zero_first[] = {FALLOC_FL_ZERO_RANGE, FALLOC_FL_PUNCH_HOLE};
@@ -405,8 +406,8 @@ uint64_t images_next_data(const struct image *image, uint64_t at, uint64_t end, 
 	return (uint64_t)data;
 }
 
-/* Make the record's range read as zeros. A ZERO leaves holes alone: they read as zeros, and the
- * copy of a sparse disk stays sparse. */
+/* Make the record's range read as zeros. A ZERO leaves holes alone: they read as zeros already, and
+ * so the copy of a sparse disk stays sparse. */
 static int zero(struct image *image, const struct wire_disk_record *record)
 {
 	const uint64_t end = record->offset + record->bytes;
@@ -427,7 +428,7 @@ static const char *what_failed(uint8_t op)
 	return op == WIRE_DISK_WRITE ? "write" : op == WIRE_DISK_ZERO ? "zero" : "discard";
 }
 
-/* Tell a drill which blocks were written. */
+/* Tell the drill which blocks were written. */
 static void touch(struct image *image, const struct wire_disk_record *record)
 {
 	uint64_t first = record->offset / TOUCHED_BLOCK_BYTES;
@@ -476,12 +477,12 @@ int images_settle(const struct image *image, uint64_t offset, uint64_t bytes)
 {
 	const int fd = image->fd;
 
-	/* A write to the view of a qcow2 image changes other offsets of the file below it. So sync
-	 * all of that file. */
+	/* A write to the view of a qcow2 image changes other offsets of the file below the view. So
+	 * sync that whole file. */
 	if (image->is_qcow2 ? syncing_fdatasync(fd) < 0
 			    : syncing_range(fd, (off_t)offset, (off_t)bytes) < 0)
 		return -errno;
-	/* These are hints: errors do not matter. */
+	/* These are hints, so errors do not matter. */
 	(void)posix_fadvise(fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
 	if (image->is_qcow2)
 		(void)posix_fadvise(image->below_fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -531,7 +532,7 @@ void images_flush_soon(struct images *images, uint64_t now_ns)
 		const struct image *image = &images->item[i];
 
 		if (image->is_changed)
-			/* ignore an error: images_sync() will get it again and report it */
+			/* ignore an error: images_sync() gets it too, and reports it */
 			(void)sync_file_range(image->is_qcow2 ? image->below_fd : image->fd, 0, 0,
 					      SYNC_FILE_RANGE_WRITE);
 	}
@@ -548,7 +549,7 @@ int images_sync(struct images *images, struct error *ret_error)
 	for (uint32_t i = 0; images->is_open && i < images->n; i++) {
 		struct image *image = &images->item[i];
 
-		/* The kernel reports lost writes only once, so record this in is_lost. */
+		/* The kernel reports lost writes only once. So remember them in is_lost. */
 		if (!image->is_lost && syncing_fdatasync(image->fd) < 0) {
 			image->is_lost = true;
 			return error_set(ret_error, -EIO,

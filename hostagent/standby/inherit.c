@@ -21,7 +21,7 @@
 #define MEMINFO_MAX   65536u
 #define CHUNK_PAGES   256u
 #define PIECE_BYTES   (UINT64_C(256) << 20)
-/* besides the copy, 1/MARGIN_SHARE of its size must be available */
+/* 1/MARGIN_SHARE more memory than the copy's size must be available */
 #define MARGIN_SHARE  8u
 
 uint64_t inherit_available_bytes(const char *meminfo)
@@ -52,7 +52,7 @@ static int check_memory(uint64_t ram_bytes, struct error *ret_error)
 	return 0;
 }
 
-/* Allocate the pages of the file `ram` piece by piece, so that it can be cancelled. */
+/* Allocate the pages of the file `ram` piece by piece, so that this can be cancelled. */
 static int allocate(struct ramfile *rf, uint64_t ram_bytes, const _Atomic bool *cancel)
 {
 	AUTO_CLOSE int fd = openat(rf->dir_fd, "ram", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -105,8 +105,8 @@ static int look(const char *monitor, pid_t pid, struct vmm_info *ret_info, struc
 	return r;
 }
 
-/* Copy one block. Its pages follow each other in the copy's files, too. @room has CHUNK_PAGES
- * pages. The same @room is used for each part of the block. Copying through @room costs less than
+/* Copy one block. Its pages are contiguous in the copy's files, too. @room has space for
+ * CHUNK_PAGES pages, and is used for one part of the block after the other. This costs less than
  * touching each page of both mappings. */
 static int copy_block(struct ramfile *rf, const struct guestmem *mem,
 		      const struct vmm_block *block, uint8_t *room)

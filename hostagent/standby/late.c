@@ -1,7 +1,7 @@
-/* Handles a PROMOTE for a guest that was promoted here already, in an older term. The promotion has
- * taken so long that the gateway gave that order up, and the operator ordered another one. The
- * guest runs here and no host has fenced it: FENCE would have ended it. So this host only has to
- * enter the newer term; otherwise it would refuse each later order for ever. */
+/* Handles a PROMOTE for a guest that was promoted here already, in an older term. That promotion
+ * took so long that the gateway gave its order up, and the operator gave another order. The guest
+ * runs here, and no host has fenced it (FENCE would have ended it). So this host only has to enter
+ * the newer term. Otherwise it would refuse each later order for ever. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -21,7 +21,7 @@ int standby_promoted_late(struct standby *sb, struct standby_command *c)
 	if (meta.phase != RAMFILE_RUNNING || sb->qemu.pid <= 0 || c->term <= meta.term ||
 	    meta.applied_epoch < c->epoch)
 		return 0;
-	/* first the disk, as in a promotion (promote.h, P2) */
+	/* the disk first, as in a promotion (promote.h, P2) */
 	if (sb->config.may_run &&
 	    sb->config.may_run(sb->config.changed_arg, c->term, RECORD_MAX_NS, &why) < 0)
 		log_error("vm=%s term=%" PRIu64 " %s, ignoring: the guest runs here already",

@@ -1,22 +1,22 @@
 /* Handles the end of a daemon that writes a qcow2 image (rawview.h). See standby_private.h.
  *
- * A daemon that was killed had metadata in its memory, so the image lacks writes of epochs that the
- * copy counts as applied. A guest must never be promoted on such an image. The copy is dropped, as
- * after a boot of this host; the primary then sends all of its memory and disks. If the primary's
- * host dies before that is done, the disk log still has the disks of the newest logged epoch
- * (durable.h). */
+ * If such a daemon is killed, the metadata in its memory is lost, and the image lacks writes of
+ * epochs that the copy counts as applied. A guest must never be promoted on such an image. So the
+ * copy is dropped, as after a boot of this host, and the primary then sends all of its memory and
+ * disks. If the primary's host dies before that is done, the disk log still has the disks of the
+ * newest logged epoch (durable.h). */
 #include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "standby/standby_private.h"
 
-/* Drop the copy. From then on the images can be opened again. */
+/* Drop the copy. After that the images can be opened again. */
 static void drop_copy(struct standby *sb)
 {
 	int r = epochlog_drop_copy(&sb->log);
 
-	if (r < 0) /* images_open() still fails, so no epoch is taken and no guest promoted */
+	if (r < 0) /* images_open() still fails then, so no epoch is taken and no guest promoted */
 		log_error("vm=%s the copy in %s cannot be dropped: %s", sb->config.vm, sb->rf.dir,
 			  strerror(-r));
 	else
@@ -31,7 +31,7 @@ void standby_check_images(struct standby *sb)
 		return;
 	log_error("vm=%s %s", sb->config.vm, died.text);
 	if (sb->rf.meta.phase != RAMFILE_COPY || !images_have_lost(&sb->images, &lost)) {
-		/* The daemon has ended normally. The next epoch starts a new one. */
+		/* The daemon has ended normally. The next epoch starts another. */
 		images_close(&sb->images);
 		return;
 	}

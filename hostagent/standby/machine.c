@@ -1,5 +1,5 @@
-/* Compares the primary's machine with the warm QEMU's (docs/wire-format.md 5.7.1), and keeps what a
- * promoted QEMU is made of. */
+/* Compares the primary's machine with the warm QEMU's (docs/wire-format.md 5.7.1), and keeps the
+ * description of a promoted QEMU. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -22,7 +22,8 @@ static int refuse(struct standby_machine *m, struct epochcheck_error *e, uint16_
 	return error_set(&e->why, -EPROTO, "%s", text);
 }
 
-/* Compare the machines, once the primary's whole list has arrived. */
+/* Compare the machines. Called when the primary's whole list has arrived. Returns 0 if they are the
+ * same. */
 static int compare(struct standby *sb, struct epochcheck_error *e)
 {
 	struct standby_machine *m = &sb->machine;
@@ -71,7 +72,7 @@ int standby_machine_frame(struct standby *sb, const struct wire_frame *frame,
 
 	if (frame->h.term == check->term && check->has_geometry &&
 	    frame->h.generation < check->generation)
-		return 0; /* a frame of an older generation from the gateway's buffer: ignore it */
+		return 0; /* a frame of an older generation, from the gateway's buffer: ignore it */
 	if (frame->h.term != check->term || !check->has_geometry ||
 	    frame->h.generation != check->generation || check->inside || m->is_proved ||
 	    m->n_frames == WIRE_MACHINE_FRAMES_MAX)

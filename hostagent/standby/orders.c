@@ -1,4 +1,4 @@
-/* Carries out the gateway's orders (its commands START, PROMOTE, STOP and FENCE), and handles a
+/* Carries out the orders of the gateway (START, PROMOTE, STOP, FENCE and others), and handles a
  * QEMU that ends by itself. */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,11 +11,11 @@
 #include "supervision/progress.h"
 #include "standby/standby_private.h"
 
-#define DISK_LOG_PATH_ROOM 4096 /* a longer path is cut, so its file is not found */
+#define DISK_LOG_PATH_ROOM 4096 /* a longer path is cut, so its file will not be found */
 
 void standby_set_warm(struct standby *sb)
 {
-	/* An epoch can be complete while QEMU is being started again. */
+	/* An epoch can become complete while QEMU is being started again. */
 	if (sb->want_qemu && sb->qemu.pid <= 0) {
 		standby_set_state(sb, STANDBY_STATE_STARTING);
 		return;
@@ -26,8 +26,8 @@ void standby_set_warm(struct standby *sb)
 
 /* ---- QEMU */
 
-/* Check that the command has the same RAM size as the copy. If the operator has changed the command
- * since then, ramfile_reserve() would drop the copy. Returns 0 or -EINVAL. */
+/* Check that the command has the RAM size of the copy. If the operator has changed the command
+ * since, ramfile_reserve() would drop the copy. Returns 0 or -EINVAL. */
 static int check_ram(const struct standby *sb, struct error *ret_error)
 {
 	if (!epochlog_complete(&sb->log) || !sb->rf.ram ||
@@ -47,8 +47,8 @@ int standby_start_process(struct standby *sb, struct error *ret_error)
 	r = check_ram(sb, ret_error);
 	if (r < 0)
 		return r;
-	/* START has reserved RAM already, but a purge can have freed it: reserve RAM again. Reserve
-	 * no buffer for epochs: a promotion needs none, and must not fail for lack of one. */
+	/* START has reserved RAM, but a purge may have freed it: reserve it again. Reserve no
+	 * buffer for epochs: a promotion needs none, and must not fail for lack of one. */
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
 	if (r < 0)
 		return error_set(ret_error, r, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
@@ -69,8 +69,8 @@ int standby_start_process(struct standby *sb, struct error *ret_error)
 	}
 	sb->must_rehearse |= sb->qemu.is_other_machine;
 	if (sb->qemu.is_other_machine)
-		/* close the stream: the next stream begins with MACHINE frames, and the machines
-		 * are compared again */
+		/* close the stream: the next stream begins with MACHINE frames, so the machines are
+		 * compared again */
 		standby_stream_close(sb);
 	sb->qemu.is_other_machine = false;
 	if (!sb->qemu.adopted)
@@ -129,8 +129,8 @@ void standby_check_qemu(struct standby *sb, uint64_t now_ns)
 
 /* ---- START */
 
-/* Check that the guest does not run on this host. If it does, this host must not keep a copy:
- * returns -EBUSY. Returns 0 if it does not. */
+/* Check that the guest does not run on this host, which must not keep a copy then. Returns 0 if it
+ * does not, -EBUSY if it does. */
 static int check_no_guest(struct standby *sb, struct error *ret_error)
 {
 	if (sb->rf.meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) == -ESRCH)
@@ -141,7 +141,7 @@ static int check_no_guest(struct standby *sb, struct error *ret_error)
 			 (int)sb->qemu.pid, sb->rf.meta.term);
 }
 
-/* Say in the status why START failed. Returns @r. */
+/* Set the state FAILED, and say why in the status. Returns @r. */
 static int start_failed(struct standby *sb, int r, const struct error *why)
 {
 	standby_set_text(sb, "%s", why->text);
@@ -149,8 +149,8 @@ static int start_failed(struct standby *sb, int r, const struct error *why)
 	return r;
 }
 
-/* Enter @term. If the copy is of an older term, drop it, because it is too old for a promotion. A
- * whole copy of @term is kept: if the command's RAM has another size, the order fails. */
+/* Enter @term. A copy of an older term is dropped, because it is too old for a promotion. A
+ * complete copy of @term is kept: if the command has another RAM size, the order fails. */
 static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	bool resized = sb->rf.ram && sb->rf.ram_bytes != sb->qemu.cmdline.ram_bytes;
@@ -165,8 +165,8 @@ static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error
 	}
 	drill_cancel(sb);
 	standby_stream_close(sb);
-	clockview_reset(&sb->clock); /* the primary may be a different host now, with a different
-				      * clock */
+	/* the primary may be another host now, with another clock */
+	clockview_reset(&sb->clock);
 	r = epochlog_set_term(&sb->log, term);
 	if (r < 0)
 		return error_set(ret_error, r, "cannot enter term %" PRIu64 ": %s", term,
@@ -174,8 +174,8 @@ static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error
 	return r;
 }
 
-/* Read the command file. If the command has changed, end the warm QEMU. Returns 0 or -errno. On
- * error the state is FAILED. */
+/* Read the command file. If the command has changed, end the warm QEMU. Returns 0, or -errno with
+ * the state FAILED. */
 static int load_for_start(struct standby *sb, struct error *ret_error)
 {
 	int r = standby_load_command(sb, ret_error);
@@ -191,7 +191,7 @@ static int load_for_start(struct standby *sb, struct error *ret_error)
 }
 
 /* Open this host's images of the guest's disks, and check that no other QEMU uses them. Called
- * before QEMU is started with these images. */
+ * before a QEMU is started with them. */
 static int open_images(struct standby *sb, struct error *ret_error)
 {
 	int r;
@@ -210,8 +210,8 @@ static void name_disk_log(const struct standby *sb, char path[DISK_LOG_PATH_ROOM
 		snprintf(path, DISK_LOG_PATH_ROOM, "%s.hflog", sb->images.item[0].path);
 }
 
-/* Open the disk log, before epochs arrive. With disk_durability = memory, epochs are not logged: if
- * there is a log from an earlier time, append NO_COPY to it. */
+/* Open the disk log before epochs arrive. With disk_durability = memory, epochs are not logged: if
+ * there is a log of an earlier time, end it (NO_COPY). */
 static int open_disk_log(struct standby *sb, struct error *ret_error)
 {
 	char path[DISK_LOG_PATH_ROOM];
@@ -237,7 +237,7 @@ static int do_start(struct standby *sb, struct standby_command *c)
 {
 	int r;
 
-	sb->disks_epoch = 0; /* a copy may follow, and change the images */
+	sb->disks_epoch = 0; /* a new copy may follow, and change the images */
 	if (c->term < sb->rf.meta.term || c->term < sb->promise_term)
 		return error_set(
 			&c->error, -ESTALE,
@@ -288,8 +288,9 @@ static int already_promoted(struct standby *sb, struct standby_command *c)
 			 sb->rf.meta.term);
 }
 
-/* Start a QEMU for a promotion. Read the command file again: the operator may have corrected it
- * after a failed try. If the file cannot be used now, start QEMU with the command read before. */
+/* Start a QEMU for a promotion. Read the command file again, because the operator may have
+ * corrected it after a failed try. If the file cannot be used now, use the command that was read
+ * before. */
 static int start_for_promotion(struct standby *sb, struct error *ret_error)
 {
 	struct error fault = {""}, first;
@@ -304,8 +305,8 @@ static int start_for_promotion(struct standby *sb, struct error *ret_error)
 	return error_set(ret_error, r, "%.500s; %.500s", first.text, fault.text);
 }
 
-/* Try to promote once. If this fails and the copy is intact, end QEMU, so that the next try starts
- * a new QEMU. */
+/* Try to promote once. If this fails while the copy is intact, end QEMU, so that the next try
+ * starts another. */
 static int try_promote(struct standby *sb, struct standby_command *c)
 {
 	const struct promote_mark mark = {sb->config.may_run, sb->config.changed_arg};
@@ -340,7 +341,7 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 	} else if (r < 0) {
 		return r;
 	}
-	/* The order is accepted. From now on the old term has ended on this host, even if the
+	/* The order is accepted. From here on the old term is over on this host, even if the
 	 * promotion fails. */
 	sb->promise_term = c->term;
 	sb->want_stream = false;
@@ -357,13 +358,13 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 	if (r < 0) {
 		if (sb->rf.meta.phase == RAMFILE_COPY)
 			standby_say_way_out(sb, &c->error);
-		else if (sb->qemu.pid <= 0) /* its end was noticed in the promotion */
+		else if (sb->qemu.pid <= 0) /* the promotion has seen QEMU end */
 			sb->guest_ended = true;
 		log_error("vm=%s term=%" PRIu64 " promotion failed: %s", sb->config.vm, c->term,
 			  c->error.text);
 		standby_set_text(sb, "promotion failed: %s", c->error.text);
 		standby_set_state(sb, STANDBY_STATE_FAILED);
-		sb->want_qemu = false; /* no QEMU is started again until the next order */
+		sb->want_qemu = false; /* no QEMU is started before the next order */
 		return r;
 	}
 	sb->want_qemu = false;
@@ -381,7 +382,7 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 
 /* ---- STOP, FENCE */
 
-/* From now on this host has no copy. But keep its files for a while: if the guest is protected
+/* From here on this host has no copy, but its files are kept for a while: if the guest is protected
  * again soon, only what differs is sent (base.h). */
 static int drop_copy(struct standby *sb)
 {
@@ -483,7 +484,7 @@ static int do_inherit(struct standby *sb, struct standby_command *c)
 		return 0;
 	r = inherit_guest(&sb->rf, c->monitor, c->pid, &c->error);
 	if (r < 0) {
-		/* if this fails, the files only occupy memory */
+		/* if this fails, the files only take memory */
 		(void)!ramfile_purge(&sb->rf);
 		return r;
 	}
@@ -523,10 +524,10 @@ void standby_recover_disks(struct standby *sb)
 	r = durable_open(&sb->durable, &sb->rf, &sb->images, path, 0, &error);
 	if (r == 0 && sb->durable.log)
 		sb->log.durable = &sb->durable;
-	/* An earlier agent may have ended before standby_own_disks(). */
+	/* An earlier agent may have died before standby_own_disks(). */
 	if (r == 0 && sb->config.owns_disks)
 		r = durable_end(&sb->durable, &error);
-	/* The copy on tmpfs is gone, so the images may lack logged writes. */
+	/* The copy on tmpfs is gone, so the images may lack writes that were logged. */
 	else if (r == 0 && sb->rf.meta.phase == RAMFILE_COPY && sb->rf.meta.applied_epoch == 0)
 		r = durable_recover(&sb->durable, &state, &error);
 	if (r > 0) {
@@ -585,7 +586,7 @@ void standby_resume(struct standby *sb)
 {
 	struct standby_command start = {.order = STANDBY_ORDER_START, .term = sb->rf.meta.term};
 
-	if (sb->rf.ram) /* an earlier agent may have left `ram`, to be removed later */
+	if (sb->rf.ram) /* if an earlier agent has left `ram`, remove it later */
 		sb->purge_ns = clock_mono_ns() + sb->config.copy_keep_ns;
 	if (sb->rf.meta.phase != RAMFILE_COPY || !sb->rf.meta.term || !qemu_is_left(&sb->qemu))
 		return;

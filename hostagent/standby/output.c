@@ -5,8 +5,8 @@
 
 #include "base/text.h"
 
-/* Take the next line that is not empty from *at, and end it with a NUL. Returns NULL if there is
- * none. */
+/* Take the next line that is not empty from *at, and end it with a NUL. Replaces control characters
+ * by blanks. Returns NULL if there is no such line. */
 static char *next_line(char **at, const char *end)
 {
 	while (*at < end) {
@@ -38,6 +38,7 @@ void output_cause(char *output, size_t n, char *text, size_t size)
 	char *at = output;
 	size_t n_between = 0, used;
 
+	/* the first line that is no warning (else the first line), and the last line after it */
 	while ((line = next_line(&at, output + n)) != NULL) {
 		if (!first || (is_warning(first) && !is_warning(line))) {
 			first = line;
@@ -52,7 +53,7 @@ void output_cause(char *output, size_t n, char *text, size_t size)
 		(void)text_copy(text, size, first ? first : "");
 		return;
 	}
-	/* the cause gets at most two thirds of the room */
+	/* the first line gets at most two thirds of the room */
 	used = strlen(text_copy(text, size / 3 * 2, first));
 	(void)text_put(text + used, size - used, "%s%s", n_between ? " | ... | " : " | ", last);
 }

@@ -47,14 +47,14 @@ static void refuse(const struct standby *sb, struct standby_peer *peer, uint16_t
 	wire_text_format(failure.text, "%s", text);
 	log_limited(LOG_LEVEL_WARN, "vm=%s primary refused: %s", sb->config.vm, text);
 	if (wire_failure_encode(&failure, &w) == 0)
-		/* Ignore an error: the connection is closed anyway. */
+		/* Ignore an error: the connection is closed next. */
 		(void)!standby_send(peer->link, &h, payload, (size_t)(w.at - payload));
 	peer->link = link_free(peer->link);
 }
 
-/* Handle the primary's first BEAT. If this host has voted for the primary, use the connection as
- * the stream. If not, the primary must not stream to this host: returns -errno. Returns 0 on
- * success. */
+/* Handle the primary's first BEAT. If this host has voted that the primary streams to it, use the
+ * connection as the stream. Returns 0 on success; -errno if the primary must not stream to this
+ * host, or the link has failed. */
 static int start_direct(struct standby *sb, const struct wire_frame *beat)
 {
 	const struct ramfile_meta *meta = &sb->rf.meta;
@@ -67,8 +67,8 @@ static int start_direct(struct standby *sb, const struct wire_frame *beat)
 	    meta->phase != RAMFILE_COPY || sb->promise_term > meta->term || !sb->want_stream)
 		return -EPROTO;
 	if (sb->link && !sb->is_direct)
-		/* this host receives this term's stream through a gateway, so the primary must use
-		 * the gateway */
+		/* this term's stream comes through a gateway, so the primary must use the gateway
+		 * too */
 		return -EBUSY;
 	r = standby_send(sb->peer.link, &resume, NULL, 0);
 	if (r < 0)
@@ -101,8 +101,8 @@ void standby_peer_take(struct standby *sb)
 		refuse(sb, &peer, WIRE_REFUSED_STALE_TERM, "the guest was promoted here");
 		return;
 	}
-	/* The primary's first frame says what the primary wants: CLAIM asks for a vote, BEAT begins
-	 * a direct stream. */
+	/* The primary's next frame will say what the primary wants: CLAIM asks for a vote, BEAT
+	 * begins a direct stream. */
 	sb->peer.link = link_free(sb->peer.link);
 	if (welcome(sb, &peer) < 0)
 		link_free(peer.link);
@@ -119,14 +119,15 @@ static bool stands_by(const struct standby *sb)
 				   sb->state == STANDBY_STATE_READY);
 }
 
-/* Record the vote on file. Called before the vote is sent. */
+/* Record the vote in `meta`. Called before the vote is sent. Returns 0, or -errno with
+ * *ret_error. */
 static int record(struct standby *sb, uint64_t term, uint8_t mode, struct error *ret_error)
 {
 	int r;
 
 	if (sb->rf.meta.term == term)
 		return 0;
-	standby_stream_close(sb); /* no further epoch of the old term may be accepted */
+	standby_stream_close(sb); /* no epoch of the old term may be accepted after the vote */
 	r = epochlog_vote(&sb->log, term, (enum ramfile_vote)mode);
 	if (r < 0)
 		return error_set(ret_error, r, "the vote cannot be recorded: %s", strerror(-r));
@@ -139,7 +140,7 @@ static int record(struct standby *sb, uint64_t term, uint8_t mode, struct error 
 	return 0;
 }
 
-/* Stop standing by, after a vote that lets the primary continue unprotected. */
+/* Stop standing by, after a vote that the primary continues unprotected. */
 static void stand_down(struct standby *sb)
 {
 	struct error error;
@@ -201,7 +202,7 @@ void standby_peer_run(struct standby *sb)
 	r = link_receive(sb->peer.link, &frame);
 	if (r == -EAGAIN)
 		return;
-	if (r == -EPIPE) { /* the primary has its answer and has closed the connection */
+	if (r == -EPIPE) { /* the primary has its answer, and has closed the connection */
 		sb->peer.link = link_free(sb->peer.link);
 		return;
 	}
@@ -234,7 +235,7 @@ int standby_peer_frame(struct standby *sb, const struct wire_frame *frame)
 		return r;
 	lease.beat_ns = beat.mono_ns;
 	memcpy(lease.vm, sb->config.vm, strnlen(sb->config.vm, WIRE_NAME_MAX));
-	/* record the time before sending the LEASE: the primary may use the LEASE at once */
+	/* note the time before the LEASE is sent: the primary may use it at once */
 	sb->granted_ns = clock_mono_ns();
 	r = wire_lease_encode(&lease, &w);
 	return r < 0 ? r : standby_send(sb->link, &h, payload, (size_t)(w.at - payload));

@@ -26,9 +26,8 @@ struct promotion {
 	struct ramfile *rf;
 	struct qemu *q;
 	uint64_t term;
-	uint64_t timeout_ns;  /* the longest time that a step can go without progress */
-	/* the time at which the current step fails; each progress moves this time on by
-	 * timeout_ns */
+	uint64_t timeout_ns;  /* longest time that a step may go without progress */
+	/* when the present step times out: timeout_ns after the last progress */
 	uint64_t deadline_ns;
 	const struct clockview *view;
 	struct promote_clock *clock;
@@ -42,7 +41,7 @@ static int fail(struct promotion *p, int error, const char *what, const char *wh
 	return error_set(p->error, error, "%s: %.800s", what, why);
 }
 
-/* A QMP command has failed: report why. If QEMU has ended, its log knows more than its monitor. */
+/* Report why a QMP command has failed. If QEMU has ended, its log knows more than its monitor. */
 static int fail_qmp(struct promotion *p, int error, const char *what)
 {
 	struct error died;
@@ -52,7 +51,7 @@ static int fail_qmp(struct promotion *p, int error, const char *what)
 	return fail(p, error, what, qmp_error(p->q->qmp));
 }
 
-/* Record that there was progress, and start the timeout anew. */
+/* Call this after each progress: it starts the timeout anew. */
 static void moved(struct promotion *p)
 {
 	p->deadline_ns = clock_mono_ns() + p->timeout_ns;
@@ -104,8 +103,8 @@ static int step_apply(struct promotion *p)
 	return 0;
 }
 
-/* Hand the images over to QEMU: write all applied changes to the disk, then close the images. From
- * here on this process has no descriptor of the images, so it cannot write to them (epochlog.h,
+/* Hand the images over to QEMU: write all applied changes to the disk, then close the images. After
+ * that this process has no descriptor of the images, so it cannot write to them (epochlog.h,
  * L8). */
 static int step_disks(struct promotion *p)
 {
@@ -118,8 +117,7 @@ static int step_disks(struct promotion *p)
 	r = images_open_to_sync(images, &error);
 	if (r == 0)
 		r = images_sync(images, &error);
-	/* Append an entry that tells later agents not to replay the log. A replay would overwrite
-	 * what the guest itself writes. */
+	/* End the disk log, so that no later agent replays it over what the guest itself writes. */
 	if (r == 0 && p->log->durable)
 		r = durable_end(p->log->durable, &error);
 	if (r == 0)
@@ -129,7 +127,7 @@ static int step_disks(struct promotion *p)
 	return r < 0 ? fail(p, r, "the guest's disks", error.text) : 0;
 }
 
-/* Write the blocks other than main memory into QEMU's memory. A QEMU with -incoming leaves them
+/* Write all blocks except main memory into QEMU's memory. A QEMU with -incoming leaves these blocks
  * empty, because a migration usually fills them. With an empty firmware block the guest could never
  * boot again. With empty video RAM its screen would be black. */
 static int step_blocks(struct promotion *p)
@@ -158,15 +156,15 @@ static int step_blocks(struct promotion *p)
 	return 0;
 }
 
-/* How often to check how much of the state QEMU has read. QEMU's events wake us earlier. */
+/* How often to check how much of the state QEMU has read. Events of QEMU wake us earlier. */
 #define LOAD_LOOK_NS (100 * CLOCK_NS_PER_MS)
 
 /* How far the incoming migration has got. */
 struct load_state {
-	/* The file with the device state. QEMU reads from a copy of this descriptor. Both share the
-	 * file offset, which shows how much QEMU has read */
+	/* The file with the device state. QEMU reads it through a duplicate of this descriptor.
+	 * Both share one file offset, which shows how much QEMU has read */
 	int fd;
-	uint64_t read_bytes; /* how much of the file QEMU had read when last checked */
+	uint64_t read_bytes; /* how much of the file QEMU had read at the last check */
 	bool completed;
 	bool failed;
 };
@@ -182,7 +180,7 @@ static void on_event(void *arg, const char *event, const json_t *data)
 	load->failed |= strcmp(status, "failed") == 0;
 }
 
-/* If QEMU has read more of the state, count this as progress. */
+/* If QEMU has read more of the state since the last check, count this as progress. */
 static void look_at_load(struct promotion *p, struct load_state *load)
 {
 	off_t at = lseek(load->fd, 0, SEEK_CUR);
@@ -225,7 +223,7 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 	}
 	if (load->completed)
 		return 0;
-	/* If QEMU could not load the state, it exits, and its log says why. */
+	/* A QEMU that could not load the state exits, and its log says why. */
 	if (qemu_await_exit(p->q, &died))
 		return fail(p, -EIO, "QEMU did not take the device state", died.text);
 	return fail(p, -EIO, "QEMU did not take the device state", "the migration failed");
@@ -247,6 +245,7 @@ static int step_load(struct promotion *p)
 		r = qmp_send(qmp, "migrate-incoming",
 			     json_pack("{s:s}", "uri", "fd:holdfast-device"));
 	if (r == 0)
+		/* wait for the answers to both commands */
 		r = qmp_wait(qmp, left_ns(p), NULL);
 	if (r == 0)
 		r = qmp_wait(qmp, left_ns(p), NULL);
@@ -260,7 +259,7 @@ static int step_load(struct promotion *p)
 	return r;
 }
 
-/* how long clients wait for this host's disk, at most */
+/* longest time that clients wait for this host's disk */
 #define RECORD_MAX_NS (100 * CLOCK_NS_PER_MS)
 
 static int step_record(struct promotion *p)
@@ -269,7 +268,7 @@ static int step_record(struct promotion *p)
 	struct error why;
 	int r;
 
-	/* A power failure deletes `meta`, which is on tmpfs. Then the record on the disk shows
+	/* `meta` is on tmpfs, so a power failure deletes it. Then the record on the disk shows
 	 * which host ran the guest last. */
 	if (p->mark->record &&
 	    p->mark->record(p->mark->arg, p->term, RECORD_MAX_NS, &why) < 0)
@@ -285,7 +284,7 @@ static int step_record(struct promotion *p)
 	return 0;
 }
 
-/* The measured time from setting the clock until QEMU starts the guest after `cont`. */
+/* Measured time from setting the clock until QEMU has started the guest after `cont`. */
 #define CONT_NS (1 * CLOCK_NS_PER_MS)
 
 static const char *clock_obstacle(int error)
@@ -301,9 +300,8 @@ static const char *clock_obstacle(int error)
 	}
 }
 
-/* Set the guest's clock forward. The loaded state has the time of the seal, but the clock should
- * show the present time. If this fails, the promotion continues, and the guest's clock stays
- * late. */
+/* Set the guest's clock forward: the loaded state has the time of the seal, but the clock should
+ * show the present time. If this fails, the promotion goes on, and the guest's clock stays late. */
 static int step_clock(struct promotion *p)
 {
 	const struct wire_clock *told = &p->view->complete;
@@ -355,9 +353,9 @@ static int timed(struct promotion *p, step_function step, uint64_t *ret_ns)
 	return r;
 }
 
-/* Called in phase PROMOTED, which means that an earlier agent died shortly before or after `cont`.
- * Check that QEMU either waits for `cont` ("paused") or runs the guest ("running"). In any other
- * state the guest must not be continued. */
+/* In phase PROMOTED, an earlier agent has died shortly before or after `cont`. Check that QEMU
+ * either waits for `cont` ("paused") or runs the guest ("running"). In any other state the guest
+ * must not be continued. */
 static int check_waits(struct promotion *p)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -386,8 +384,8 @@ static bool is_running(struct promotion *p)
 	       json_is_true(json_object_get(answer, "running"));
 }
 
-/* Make QEMU send frames from the guest's MAC addresses, so that the switches know where the guest
- * is now. QEMU sends them in several rounds, in case some are lost. Then leave QEMU's monitor to
+/* Make QEMU send frames from the guest's MAC addresses, so that the switches learn where the guest
+ * is now. QEMU sends them in several rounds, because some may be lost. Then leave QEMU's monitor to
  * others. */
 static void announce(struct promotion *p)
 {
@@ -402,7 +400,7 @@ static void announce(struct promotion *p)
 	qemu_release_monitor(p->q);
 }
 
-/* Complete the promotion. The guest runs already, so errors here must not make the promotion
+/* Complete the promotion. The guest runs already, so an error here must not make the promotion
  * fail. */
 static void finish(struct promotion *p)
 {
@@ -430,6 +428,8 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 	int r = 0;
 
 	moved(&p);
+	/* from the copy to a loaded QEMU; or, after the death of an earlier agent, the QEMU that it
+	 * left */
 	if (p.rf->meta.phase == RAMFILE_COPY) {
 		r = timed(&p, step_apply, &p.times.apply_ns);
 		if (r == 0)

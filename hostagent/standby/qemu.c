@@ -23,19 +23,19 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define KILL_TIMEOUT_NS	 (5 * CLOCK_NS_PER_S)
-/* The longest wait for an answer, long enough for a busy host. If QEMU ends, its monitor is closed,
- * and the wait ends at once. */
+/* Longest wait for an answer, long enough for a busy host. If QEMU ends, its monitor is closed, so
+ * the wait ends at once. */
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
-/* short, because another client may be using the monitor. That is not an error */
+/* short, because another client may be using the monitor, which is no error here */
 #define FIND_GREETING_NS CLOCK_NS_PER_S
-#define GREETING_NS	 (10 * CLOCK_NS_PER_S) /* no other client should use the monitor */
-#define SOCKET_POLL_MS   5           /* interval between two attempts to connect to the monitor's
-				      * socket */
-/* How long a QEMU that has closed its monitor, or could not load a state, may take to exit. Only
- * its log says why. A busy host needed more than 500 ms. */
+/* long, because no other client should be using the monitor */
+#define GREETING_NS	 (10 * CLOCK_NS_PER_S)
+#define SOCKET_POLL_MS   5           /* interval between two attempts to connect to the monitor */
+/* How long QEMU may take to exit after it has closed its monitor, or could not load a state. It is
+ * worth waiting for, because only its log says why. A busy host needed more than 500 ms. */
 #define EXIT_MS		 3000
 #define LOG_CAUSE_BYTES	 600
-#define LOG_BYTES_MAX	 (64 << 20) /* nothing is reported of a log larger than this */
+#define LOG_BYTES_MAX	 (64 << 20) /* a larger log is not read */
 #define CMDLINE_PROC_MAX (CMDLINE_BYTES_MAX * 2)
 
 /* ---- init */
@@ -116,7 +116,7 @@ void qemu_release_monitor(struct qemu *q)
 
 /* ---- the process */
 
-/* Get the cause from QEMU's log as one line; "" if the log cannot be read. */
+/* Get the cause of QEMU's end from its log, as one line; "" if the log cannot be read. */
 static void log_cause(const struct qemu *q, char *ret_text, size_t size)
 {
 	AUTO_FREE char *data = NULL;
@@ -140,7 +140,7 @@ static void say_end(const struct qemu *q, const siginfo_t *info, struct error *r
 			q->log_path);
 }
 
-/* Wait until QEMU has exited, up to @timeout_ms. */
+/* Wait until QEMU has exited, for up to @timeout_ms. Returns true if it has. */
 static bool wait_exit(const struct qemu *q, int timeout_ms)
 {
 	struct pollfd p = {.fd = q->pidfd, .events = POLLIN};
@@ -154,7 +154,7 @@ bool qemu_exited(struct qemu *q, struct error *ret_error)
 
 	if (q->pid <= 0 || !wait_exit(q, 0))
 		return false;
-	/* Reap the process if it is our child. If it was adopted, the call fails, and init reaps
+	/* Reap the process if it is our child. If it was adopted, this call fails, and init reaps
 	 * the process. */
 	(void)waitid(P_PIDFD, (id_t)q->pidfd, &info, WEXITED | WNOHANG);
 	say_end(q, &info, ret_error);
@@ -186,8 +186,8 @@ int qemu_kill(struct qemu *q)
 		return -errno;
 	if (!wait_exit(q, clock_poll_ms(clock_mono_ns(), deadline_ns)))
 		return -ETIMEDOUT;
-	(void)qemu_exited(q, &ended); /* returns true: QEMU has exited */
-	/* Remove the pid file, which a killed QEMU cannot remove itself. */
+	(void)qemu_exited(q, &ended); /* returns true, because QEMU has exited */
+	/* Remove the pid file: a killed QEMU cannot do so. */
 	(void)unlink(q->pid_path);
 	return 0;
 }
@@ -195,11 +195,11 @@ int qemu_kill(struct qemu *q)
 /* What the child needs. */
 struct child {
 	char **words; /* argv */
-	bool dies_first; /* the kernel ends this process first if memory runs out */
+	bool dies_first; /* if memory runs out, the kernel ends this process first */
 	int log_fd, error_fd;
 };
 
-/* Runs in the child, see base/child.h: only async-signal-safe calls are allowed here. */
+/* Runs in the child (base/child.h), so it may make only async-signal-safe calls. */
 static void run_child(void *arg) __attribute__((noreturn));
 
 static void run_child(void *arg)
@@ -212,8 +212,8 @@ static void run_child(void *arg)
 	if (child->dies_first)
 		child_dies_first();
 	child_signals();
-	/* Do not log stdout: with -nographic it is the guest's console, whose output is
-	 * unlimited. */
+	/* Do not log stdout: with -nographic it is the guest's console, whose output has no
+	 * limit. */
 	if (null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(null_fd, 1) >= 0 &&
 	    dup2(child->log_fd, 2) >= 0)
 		execvp(child->words[0], child->words);
@@ -222,7 +222,8 @@ static void run_child(void *arg)
 	_exit(127);
 }
 
-/* Returns the command without `-incoming defer`; NULL: no memory. The caller frees the array. */
+/* Returns the command without `-incoming defer`; NULL if there is no memory. The caller frees the
+ * array (not the words). */
 static char **boot_words(const struct cmdline *c)
 {
 	char **words = calloc(c->n_words + 1, sizeof(*words));
@@ -251,7 +252,7 @@ static int spawn(struct qemu *q, struct error *ret_error)
 		return error_set(ret_error, -errno, "cannot write %s: %m", q->log_path);
 	if (q->boots && !own_words)
 		return -ENOMEM;
-	(void)unlink(q->qmp_path); /* an old socket would only refuse our connection */
+	(void)unlink(q->qmp_path); /* we would only be refused at an old socket */
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
 	child.error_fd = pipe_fds[1];
@@ -264,6 +265,7 @@ static int spawn(struct qemu *q, struct error *ret_error)
 	q->pid = pid;
 	q->pidfd = pidfd_open(pid, 0);
 	q->end_signal = 0;
+	/* wait until the child runs QEMU or has failed */
 	do
 		n = read(pipe_fds[0], &error, sizeof(error));
 	while (n < 0 && errno == EINTR);
@@ -280,8 +282,8 @@ static int spawn(struct qemu *q, struct error *ret_error)
 
 /* ---- the monitor */
 
-/* Wait for the monitor's socket and connect. This QEMU is a standby's, so no other client should be
- * using its monitor. */
+/* Wait for the monitor's socket, and connect. Returns 0; -EIO: QEMU has exited; other errors of
+ * qemu_start(). No other client should be using the monitor of a standby's QEMU. */
 static int wait_monitor(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 {
 	uint64_t deadline_ns = clock_mono_ns() + timeout_ms * CLOCK_NS_PER_MS, now_ns;
@@ -298,14 +300,14 @@ static int wait_monitor(struct qemu *q, unsigned timeout_ms, struct error *ret_e
 		if (q->cancel && *q->cancel)
 			return -ECANCELED;
 		if (wait_exit(q, SOCKET_POLL_MS)) {
-			(void)qemu_exited(q, ret_error); /* returns true: QEMU has exited */
+			(void)qemu_exited(q, ret_error); /* returns true, because QEMU has exited */
 			return -EIO;
 		}
 	}
-	/* If QEMU does not accept its command line, it exits, which closes the monitor. Wait for
-	 * that. */
+	/* A QEMU that does not accept its command line exits, which closes the monitor. Wait for
+	 * the exit. */
 	if (r < 0 && r != -ETIMEDOUT && wait_exit(q, EXIT_MS)) {
-		(void)qemu_exited(q, ret_error); /* returns true: QEMU has exited */
+		(void)qemu_exited(q, ret_error); /* returns true, because QEMU has exited */
 		return -EIO;
 	}
 	if (r == -ETIMEDOUT)
@@ -359,15 +361,15 @@ void qemu_describe(const struct vmm_info *info, struct wire_geometry *ret_geomet
 _Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MAX,
 	       "qemu_describe()");
 
-/* Ask QEMU now for all that a promotion will need. Also make QEMU send the events that report the
- * end of the migration. */
+/* Ask QEMU now for all that a promotion will need. Make it send the events that report the end of
+ * the migration. */
 static int prepare(struct qemu *q, struct error *ret_error)
 {
 	struct vmm_description is = {0};
 	struct error error;
 	int r;
 
-	/* A rehearsal must not open the images for writing: late-block-activate. */
+	/* late-block-activate: a rehearsal must not open the images for writing. */
 	r = qmp_execute(q->qmp, "migrate-set-capabilities",
 			json_pack("{s:[{s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability",
 				  "events", "state", 1, "capability", "late-block-activate",
@@ -401,8 +403,7 @@ static pid_t read_pidfile(const struct qemu *q)
 	return (pid_t)strtol(text, NULL, 10);
 }
 
-/* Was @pid started with exactly our arguments? (The pid may have been reused by another
- * process.) */
+/* Was @pid started with exactly our arguments? (The pid may belong to another process by now.) */
 static bool has_our_words(const struct qemu *q, pid_t pid)
 {
 	AUTO_FREE char *data = NULL;
@@ -422,8 +423,8 @@ static bool has_our_words(const struct qemu *q, pid_t pid)
 	return at == size;
 }
 
-/* Is @pid a standby's QEMU of this VM, perhaps started with a different command line? If so, the
- * path of our monitor's socket is among its arguments. */
+/* Is @pid a standby's QEMU of this VM, perhaps with another command line? If so, one of its
+ * arguments has the path of our monitor's socket. */
 static bool has_our_monitor(const struct qemu *q, pid_t pid)
 {
 	AUTO_FREE char *data = NULL;
@@ -437,8 +438,8 @@ static bool has_our_monitor(const struct qemu *q, pid_t pid)
 	return memmem(data, size, want, strlen(want)) != NULL;
 }
 
-/* Find the process that the pid file names, if it is a standby's QEMU of this VM. Returns 0 or
- * -ESRCH. */
+/* Find the process that the pid file names, and take it into *q if it is a standby's QEMU of this
+ * VM. Returns 0 or -ESRCH. */
 static int grab(struct qemu *q)
 {
 	pid_t pid = read_pidfile(q);
@@ -446,8 +447,8 @@ static int grab(struct qemu *q)
 
 	if (pidfd < 0)
 		return -ESRCH;
-	/* The pidfd was opened before this check. So if the pid has been reused since, the pidfd
-	 * refers to a dead process. */
+	/* The pidfd was opened before this check. So if the pid belongs to another process by now,
+	 * the pidfd refers to a dead one, which is noticed below. */
 	if (!has_our_monitor(q, pid)) {
 		fd_close(pidfd);
 		return -ESRCH;
@@ -472,7 +473,7 @@ int qemu_find(struct qemu *q)
 	if (r < 0)
 		return r;
 	r = qmp_open(q->qmp_path, FIND_GREETING_NS, &q->qmp);
-	/* -EBUSY is not an error: the epoch engine may be using the monitor, and the caller needs
+	/* -EBUSY is no error here: the epoch engine may be using the monitor, and the caller needs
 	 * only the process. */
 	return r == -EBUSY ? 0 : r;
 }
@@ -487,9 +488,9 @@ bool qemu_is_left(struct qemu *q)
 	return true;
 }
 
-/* Look for a QEMU that an earlier agent left. If @wanted, and this QEMU waits like a warm QEMU,
- * adopt it. Otherwise end it, unless a guest runs in it. Returns 1 if it is adopted and warm; 0 if
- * there is no QEMU any more; -EBUSY if a guest runs in it. */
+/* Look for a QEMU that an earlier agent left. If @wanted, and that QEMU waits like a warm QEMU,
+ * adopt it. Otherwise end it, unless a guest runs in it. Returns 1 if it was adopted; 0 if there is
+ * no QEMU any more; -EBUSY if a guest runs in it. */
 static int adopt(struct qemu *q, bool wanted, struct error *ret_error)
 {
 	char status[32] = "";
@@ -512,7 +513,7 @@ static int adopt(struct qemu *q, bool wanted, struct error *ret_error)
 	    prepare(q, ret_error) == 0)
 		return 1;
 	if (qemu_kill(q) < 0)
-		/* starting another QEMU will then fail, and say that the pid file is locked */
+		/* another QEMU will then fail to start, and say that the pid file is locked */
 		forget(q);
 	return 0;
 }
@@ -526,8 +527,8 @@ int qemu_spawn(struct qemu *q, struct error *ret_error)
 		return 0;
 	if (q->cmdline.n_words == 0)
 		return error_set(ret_error, -EINVAL, "there is no QEMU command");
-	/* Never adopt a QEMU of an earlier rehearsal: the RAM file may have been replaced since it
-	 * was mapped. */
+	/* Never adopt the QEMU of an earlier rehearsal: since it mapped the RAM file, this file may
+	 * have been replaced. */
 	r = adopt(q, !q->boots && !q->is_rehearsal, ret_error);
 	if (r != 0)
 		return r < 0 ? r : 0;
@@ -544,7 +545,7 @@ int qemu_await(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 
 	ret_error->text[0] = '\0';
 	if (q->qmp)
-		return 0; /* qemu_spawn() has adopted it */
+		return 0; /* qemu_spawn() has adopted a warm QEMU */
 	progress_watch(q->progress, "started QEMU", q->pid);
 	r = wait_monitor(q, timeout_ms, ret_error);
 	if (r == 0)
@@ -553,7 +554,7 @@ int qemu_await(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 		r = -EIO;
 	progress_begin(q->progress, "has", r == 0 ? "QEMU ready" : "a QEMU that did not start", 0);
 	if (r < 0 && q->pid > 0 && qemu_kill(q) < 0)
-		forget(q); /* ignore this error: the error in r matters more */
+		forget(q); /* ignore this error: the one in r matters more */
 	return r;
 }
 

@@ -19,7 +19,7 @@
 #include "wire/frame.h"
 
 #define META_ROOM 128
-/* enough for `device`, which usually has 80 KB, and rarely more than ten times that */
+/* enough for `device`, which usually has 80 KB and rarely ten times as much */
 #define ROOM_BYTES (1 << 20)
 #define PATH_ROOM 192 /* directory, "/", and the longest of our file names */
 
@@ -29,9 +29,9 @@ static const char *path_of(const struct ramfile *rf, const char *name, char path
 	return path;
 }
 
-/* Replace the file @name. For a moment both the old and the new file exist. If the file system is
- * full, remove the file `room`: the new file then uses its pages. Later make `room` again from the
- * old file's pages. */
+/* Replace the file @name. While it is replaced, both the old and the new file exist. If the file
+ * system is full, remove the file `room`, whose pages the new file can then use. Afterwards, make
+ * `room` again from the old file's pages. */
 static int replace(struct ramfile *rf, const char *name, const void *data, size_t size)
 {
 	char path[PATH_ROOM];
@@ -42,7 +42,7 @@ static int replace(struct ramfile *rf, const char *name, const void *data, size_
 	if (r != -ENOSPC || unlinkat(rf->dir_fd, "room", 0) < 0)
 		return r;
 	r = fd_write_file_atomic(path, data, size);
-	/* fails if another program has taken the space in between */
+	/* this fails if another program has taken the space meanwhile */
 	(void)!ramfile_reserve_room(rf);
 	return r;
 }
@@ -96,7 +96,7 @@ static int load_meta(struct ramfile *rf)
 	for (size_t i = 0; i < ARRAY_SIZE(phase_names) * ARRAY_SIZE(vote_names); i++) {
 		meta.phase = (enum ramfile_phase)(i / ARRAY_SIZE(vote_names));
 		meta.vote = (enum ramfile_vote)(i % ARRAY_SIZE(vote_names));
-		/* Accept the file only if it has exactly the content that we would write. */
+		/* Accept the file only if its content is exactly what we would write. */
 		if (strcmp(phase, phase_names[meta.phase]) == 0 &&
 		    format_meta(&meta, again) == size && memcmp(again, text, size) == 0) {
 			rf->meta = meta;
@@ -128,13 +128,13 @@ static uint8_t *map(int fd, uint64_t size)
 static void unmap(uint8_t **p, uint64_t *size)
 {
 	if (*p)
-		(void)munmap(*p, *size); /* fails on bad arguments only */
+		(void)munmap(*p, *size); /* fails only for bad arguments */
 	*p = NULL;
 	*size = 0;
 }
 
-/* Files are reserved and mapped in pieces of this size, so that progress can be reported after
- * each. */
+/* Files are reserved and mapped in pieces of this size, and progress is reported after each
+ * piece. */
 #define PIECE_BYTES (UINT64_C(64) << 20)
 
 static uint64_t piece(uint64_t size, uint64_t done)
@@ -162,8 +162,8 @@ static int map_reserved(struct ramfile *rf, const char *name, uint64_t size, uin
 	at = map(fd, size);
 	if (!at)
 		return -errno;
-	/* Map all pages now, so that the first epochs cause no page faults. A failure is harmless:
-	 * the first epochs are slower. */
+	/* Fill the page tables now, so that the first epochs cause no page faults. If this fails,
+	 * only the first epochs are slower. */
 	progress_begin(rf->progress, "mapped", "of guest RAM", size);
 	for (uint64_t done = 0; done < size; done += PIECE_BYTES) {
 		(void)madvise(at + done, piece(size, done), MADV_POPULATE_WRITE);
@@ -214,7 +214,7 @@ static bool same_layout(const struct wire_geometry *a, const struct wire_geometr
 	return true;
 }
 
-/* Make @g the current layout, and resize `rom` to fit. */
+/* Make @g the present layout, and resize `rom` to fit it. */
 static int use_layout(struct ramfile *rf, const struct wire_geometry *g)
 {
 	uint64_t rom_bytes = 0;
@@ -311,8 +311,8 @@ uint8_t *ramfile_page(struct ramfile *rf, uint64_t index)
 	return NULL;
 }
 
-/* Copy pages from the files to @memory, or the other way. The pages of `ram` follow each other, so
- * they need one transfer. */
+/* Copy pages from the files to @memory, or the other way if @writes. Pages of `ram` are contiguous,
+ * so they are copied by one call. */
 static int copy_pages(struct ramfile *rf, uint64_t index, uint32_t n_pages, uint8_t *memory,
 		      bool writes)
 {
@@ -348,7 +348,7 @@ int ramfile_read(struct ramfile *rf, uint64_t index, uint32_t n_pages, uint8_t *
 
 int ramfile_write(struct ramfile *rf, uint64_t index, uint32_t n_pages, const uint8_t *pages)
 {
-	/* The cast is safe: pages are only read. */
+	/* The cast is safe: copy_pages() only reads @pages. */
 	return copy_pages(rf, index, n_pages, (uint8_t *)(uintptr_t)pages, true);
 }
 
@@ -377,8 +377,7 @@ int ramfile_store_blob(struct ramfile *rf, uint32_t size)
 
 	if (r < 0)
 		return r;
-	/* Zero the bytes after the blob's end: the next epoch's deltas assume that they are
-	 * zero. */
+	/* Zero the bytes after the blob's end: the deltas of the next epoch rely on that. */
 	if (size < rf->blob_bytes)
 		memset(rf->blob + size, 0, rf->blob_bytes - size);
 	if (size % WIRE_PAGE_SIZE)
@@ -454,9 +453,9 @@ int ramfile_open(const char *dir, struct ramfile *rf)
 	rf->dir_fd = rf->lock_fd = -1;
 	if (snprintf(rf->dir, sizeof(rf->dir), "%s", dir) >= (int)sizeof(rf->dir))
 		return -ENAMETOOLONG;
-	/* Map one page more than the largest blob has. The last piece of a blob is written as a
-	 * whole page. Also, load_blob() asks for one byte more than allowed: this shows that a file
-	 * is too large. */
+	/* Map one page more than the largest blob has, for two reasons. The last piece of a blob is
+	 * written as a whole page. And load_blob() asks for one byte more than is allowed, to
+	 * notice a file that is too large. */
 	blob = mmap(NULL, WIRE_BLOB_MAX + WIRE_PAGE_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (blob == MAP_FAILED)
@@ -491,7 +490,7 @@ void ramfile_close(struct ramfile *rf)
 int ramfile_purge(struct ramfile *rf)
 {
 	static const char *const names[] = {"ram", "rom", "device", "geometry", "spare", "room"};
-	/* the vote must stay: the primary counts on it */
+	/* keep the vote: the primary counts on it */
 	struct ramfile_meta meta = {.term = rf->meta.term, .vote = rf->meta.vote};
 	struct dirent *entry;
 	DIR *dir;
@@ -499,8 +498,8 @@ int ramfile_purge(struct ramfile *rf)
 
 	if (rf->meta.phase != RAMFILE_COPY)
 		return -EBUSY;
-	/* First record in `meta` that there is no copy. If the agent dies before it has removed all
-	 * files, the next agent then ignores the rest. */
+	/* Record first in `meta` that there is no copy. If the agent dies before it has removed all
+	 * files, the next agent ignores those that are left. */
 	r = ramfile_store_meta(rf, &meta);
 	if (r < 0)
 		return r;
@@ -509,7 +508,7 @@ int ramfile_purge(struct ramfile *rf)
 		return -errno;
 	while ((entry = readdir(dir))) {
 		if (strncmp(entry->d_name, "epoch-", 6) == 0)
-			/* a file that stays is stale and ignored */
+			/* a file that is left is out of date, and ignored */
 			(void)unlinkat(rf->dir_fd, entry->d_name, 0);
 	}
 	closedir(dir);

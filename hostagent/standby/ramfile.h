@@ -1,11 +1,12 @@
 /* ramfile.h - stores the copy of the guest (all memory and device state) as files on tmpfs.
  *
- * Why: the warm QEMU maps the file `ram` as its guest memory. So an epoch is applied by writing
- * into this file, and a promotion need not move any page of main memory. It copies the pages of
- * other blocks (firmware, video RAM), which lie in the file `rom`. The files outlive the agent.
+ * Why: the warm QEMU maps the file `ram` as its guest memory. So applying an epoch means writing
+ * into this file, and a promotion need not move any page of main memory. A promotion copies only
+ * the pages of other blocks (firmware, video RAM), which are in the file `rom`. The files outlive
+ * the agent.
  *
  * Where: apply.c writes epochs into it, promote.c reads it, standby.c owns it. Threads: one at a
- * time. No function here waits for I/O other than on tmpfs.
+ * time. No function here waits for I/O, except on tmpfs.
  *
  *	STATE_DIR/                                            page index (GEOMETRY order)
  *	  lock      flock: one agent per copy
@@ -18,8 +19,8 @@
  *	  room      1 MiB of pages, for replacing meta and device on a full file system
  *	  epoch-N.part / epoch-N.complete / spare      see epochlog.h
  *
- * All pages of `ram` are reserved when the file is made (fallocate). So if tmpfs is full, making
- * the file fails. Without the reservation, QEMU would get a SIGBUS later.
+ * All pages of `ram` are reserved when the file is made (fallocate). So if tmpfs is full, this
+ * fails. Without the reservation, QEMU would get a SIGBUS later.
  */
 #ifndef STANDBY_RAMFILE_H
 #define STANDBY_RAMFILE_H
@@ -35,7 +36,7 @@ struct touched;
 
 enum ramfile_phase {
 	RAMFILE_COPY	 = 0, /* a copy that epochs may change */
-	RAMFILE_PROMOTED = 1, /* the term is recorded; `cont` will be given, or was just given */
+	RAMFILE_PROMOTED = 1, /* the term is recorded; `cont` follows, or was just given */
 	/* the guest runs and uses `ram` as its RAM: never write or remove `ram` */
 	RAMFILE_RUNNING	 = 2,
 };
@@ -51,13 +52,13 @@ enum ramfile_vote {
 /* The content of `meta`. */
 struct ramfile_meta {
 	uint64_t term;		/* the newest term accepted */
-	/* last epoch that was applied as a whole; 0: none. In phase COPY it is an epoch of
+	/* Last epoch that was applied as a whole; 0: none. In phase COPY it is an epoch of
 	 * `term` */
 	uint64_t applied_epoch;
 	enum ramfile_phase phase;
 	enum ramfile_vote vote;	/* the kind of vote that led to `term` */
-	/* True if writes to a disk image of this copy did not reach the disk. If the page cache
-	 * still has them, the copy can be promoted. A power failure loses them. */
+	/* True if writes to a disk image of this copy did not reach the disk. The copy can still be
+	 * promoted if the page cache has these writes. A power failure loses them. */
 	bool disks_lost;
 };
 
@@ -71,7 +72,7 @@ struct ramfile {
 	uint8_t *ram;
 	uint64_t ram_bytes;
 	/* this process has reserved all pages of `ram` (an earlier process may have died before it
-	 * had reserved all) */
+	 * had done so) */
 	bool reserved;
 
 	/* Valid while has_geometry. */
@@ -85,8 +86,8 @@ struct ramfile {
 	uint8_t *blob;      /* room for the largest blob (WIRE_BLOB_MAX); zeros after blob_bytes */
 	uint32_t blob_bytes; /* size of the blob in `device`; 0: none */
 
-	/* What the comparison with the primary's hashes found (compare.h). `checked`: in the epoch
-	 * that was applied last; n_checked and n_differ: in all epochs. */
+	/* What the comparison with the primary's hashes found (compare.h). `checked` is for the
+	 * epoch that was applied last; n_checked and n_differ are for all epochs. */
 	struct wire_ram_checked checked;
 	uint64_t n_checked, n_differ;
 
@@ -96,14 +97,14 @@ struct ramfile {
 	struct progress *progress; /* reports the progress of long work; NULL: not wanted.
 				    * Borrowed */
 
-	/* Called before each change of a file, so that a test can end the process there. NULL in
-	 * production. */
+	/* Tests only: called before each change of a file, so that a test can end the process
+	 * there. NULL otherwise. */
 	void (*step)(void *arg);
 	void *step_arg;
 };
 
-/* Open or make the directory, take the lock, and read `meta`, `geometry` and `device`. If no epoch
- * was ever applied in the directory, it counts as empty.
+/* Open or make the directory, take the lock, and read `meta`, `geometry` and `device`. Without
+ * `meta`, no epoch counts as applied.
  * Returns 0 (free *rf with ramfile_close());
  * -EBUSY: another agent has the lock;
  * -EBADMSG: `meta`, `geometry` or `device` is not in our format;
@@ -114,31 +115,32 @@ int ramfile_open(const char *dir, struct ramfile *rf) __attribute__((warn_unused
  * failed. */
 void ramfile_close(struct ramfile *rf);
 
-/* Make, reserve and map `ram` of @ram_bytes. If `ram` exists with a different size, it is replaced
- * and the copy is dropped (only in phase COPY). Idempotent. Returns 0;
+/* Make, reserve and map `ram` with @ram_bytes. If `ram` exists with another size, replace it and
+ * drop the copy (only in phase COPY). Idempotent. Returns 0;
  * -ENOSPC: tmpfs or memory is full;
- * -EBUSY: a guest runs on a file of a different size; other -errno. */
+ * -EBUSY: a guest runs on a file of another size;
+ * other -errno. */
 int ramfile_reserve(struct ramfile *rf, uint64_t ram_bytes) __attribute__((warn_unused_result));
 
 /* Make `room`. Idempotent. Returns 0, -ENOSPC or -errno. */
 int ramfile_reserve_room(struct ramfile *rf) __attribute__((warn_unused_result));
 
-/* Make @g the copy's layout: write `geometry`, resize `rom`. If @g is the layout already, does
- * nothing. Returns 0;
- * -EINVAL: @g does not have exactly one RAM block of the reserved size;
+/* Make @g the copy's layout: write `geometry`, resize `rom`. Does nothing if @g is the layout
+ * already. Returns 0;
+ * -EINVAL: @g does not have exactly one RAM block, or the block's size is not the reserved size;
  * other -errno. */
 int ramfile_layout(struct ramfile *rf, const struct wire_geometry *g)
 	__attribute__((warn_unused_result));
 
-/* Returns whether there is a layout, and its blocks are those of @g. */
+/* Returns true if there is a layout, and its blocks are those of @g. */
 bool ramfile_has_layout(const struct ramfile *rf, const struct wire_geometry *g);
 
 /* Returns the memory of page @index, WIRE_PAGE_SIZE bytes. Returns NULL if @index is outside the
  * layout. */
 uint8_t *ramfile_page(struct ramfile *rf, uint64_t index);
 
-/* Reads pages one after the other, without touching the mapping: see ramfile_read(). Set `rf` and
- * `end`; the rest is zero at first. */
+/* Reads pages one after the other without touching the mapping (see ramfile_read()). Set `rf` and
+ * `end`, and zero all other members. */
 #define RAMFILE_READER_PAGES 32u
 struct ramfile_reader {
 	struct ramfile *rf;
@@ -148,34 +150,34 @@ struct ramfile_reader {
 	uint8_t room[RAMFILE_READER_PAGES * WIRE_PAGE_SIZE];
 };
 
-/* Returns page @index, valid until the next call; NULL: it is not below `end`, or cannot be
- * read. */
+/* Returns the page with the number @index, valid until the next call; NULL if @index is not below
+ * `end`, or the page cannot be read. */
 const uint8_t *ramfile_reader_page(struct ramfile_reader *reader, uint64_t index);
 
-/* Copy @n_pages pages, from page @index on, from or to the files. Main memory is read and written
- * through the file `ram`, not through the mapping, because the first access to each page of the
- * mapping costs a fault. Returns 0;
+/* Read @n_pages pages, from page @index on. Main memory is read from the file `ram`, not from the
+ * mapping, because the first access to each page of the mapping costs a fault. Returns 0;
  * -EINVAL: a page is outside the layout, or there is no `ram`;
  * -EIO: `ram` is shorter than the layout says;
  * other -errno. */
 int ramfile_read(struct ramfile *rf, uint64_t index, uint32_t n_pages, uint8_t *ret_pages)
 	__attribute__((warn_unused_result));
+/* Write pages in the same way. Returns the same. */
 int ramfile_write(struct ramfile *rf, uint64_t index, uint32_t n_pages, const uint8_t *pages)
 	__attribute__((warn_unused_result));
 
-/* Replace `device` by the first @size bytes of rf->blob, and zero the rest of the blob. Returns 0
- * or -errno. */
+/* Store the first @size bytes of rf->blob as `device`, and zero the rest of the blob. Returns 0 or
+ * -errno. */
 int ramfile_store_blob(struct ramfile *rf, uint32_t size) __attribute__((warn_unused_result));
 
-/* Replace `meta`. Returns 0, and rf->meta equals @meta; or -errno, and rf->meta and the file are as
- * before. */
+/* Replace `meta`. Returns 0, and rf->meta equals @meta; or -errno, and both rf->meta and the file
+ * are as before. */
 int ramfile_store_meta(struct ramfile *rf, const struct ramfile_meta *meta)
 	__attribute__((warn_unused_result));
 
-/* Remove the copy's files and the stored epochs. `meta` stays and keeps the term and the vote, so
- * that an older term is still refused, and the primary can count on the vote. Returns 0;
+/* Remove the copy's files and the stored epochs. `meta` stays and keeps the term and the vote: an
+ * older term must still be refused, and the primary counts on the vote. Returns 0;
  * -EBUSY: a guest runs on the copy; nothing was removed;
- * other -errno. */
+ * other -errno: some files may be left, but they do not count as a copy. */
 int ramfile_purge(struct ramfile *rf) __attribute__((warn_unused_result));
 
 static inline void ramfile_step(struct ramfile *rf)

@@ -27,7 +27,7 @@
 #define DAEMON         "qemu-storage-daemon"
 #define START_NS       (20 * CLOCK_NS_PER_S)
 #define END_MS	       20000
-#define POLL_MS        2 /* interval between two looks for the pid file */
+#define POLL_MS        2 /* interval between two checks for the pid file */
 #define CMDLINE_MAX    16384
 #define LOG_MAX	       65536
 #define LOG_CAUSE_BYTES 600
@@ -37,7 +37,7 @@ extern char **environ;
 int rawview_init(struct rawview *view, const char *run_dir, const char *vm, const char *disk,
 		 struct error *ret_error)
 {
-	/* no VM's name has a dot, so no two VMs have the same path */
+	/* no VM's name contains a dot, so each path belongs to one VM */
 	int n = snprintf(view->log_path, sizeof(view->log_path), "%s/%s.%s.view.log", run_dir, vm,
 			 disk);
 
@@ -46,7 +46,7 @@ int rawview_init(struct rawview *view, const char *run_dir, const char *vm, cons
 	view->end_ms = END_MS;
 	if (n < 0 || (size_t)n >= sizeof(view->log_path))
 		return error_set(ret_error, -ENAMETOOLONG, "run_dir %s is too long", run_dir);
-	/* both are shorter than log_path */
+	/* ignore the results: both paths are shorter than log_path */
 	(void)snprintf(view->pid_path, sizeof(view->pid_path), "%s/%s.%s.view.pid", run_dir, vm,
 		       disk);
 	(void)snprintf(view->file, sizeof(view->file), "%s/%s.%s.view", run_dir, vm, disk);
@@ -68,7 +68,7 @@ static bool wait_end(const struct rawview *view, int timeout_ms)
 	return poll(&p, 1, timeout_ms) > 0;
 }
 
-/* Is @pid the daemon of this view? Then our pid file is among its arguments. */
+/* Is @pid the daemon of this view? If so, the path of our pid file is one of its arguments. */
 static bool is_ours(const struct rawview *view, pid_t pid)
 {
 	AUTO_FREE char *words = NULL;
@@ -80,7 +80,8 @@ static bool is_ours(const struct rawview *view, pid_t pid)
 	       memmem(words, size, view->pid_path, strlen(view->pid_path) + 1) != NULL;
 }
 
-/* Find the daemon that the pid file names. Returns a pidfd and *ret_pid; or -1 if there is none. */
+/* Find the daemon that the pid file names. Returns a pidfd, and *ret_pid is the daemon's pid; or -1
+ * if there is none. */
 static int find(const struct rawview *view, pid_t *ret_pid)
 {
 	AUTO_FREE char *text = NULL;
@@ -92,7 +93,7 @@ static int find(const struct rawview *view, pid_t *ret_pid)
 		return -1;
 	pid = (pid_t)strtol(text, NULL, 10);
 	pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
-	/* If the pid was reused before pidfd_open(), is_ours() sees another process. */
+	/* If the pid has passed to another process before pidfd_open(), is_ours() sees that. */
 	if (pidfd >= 0 && !is_ours(view, pid))
 		pidfd = fd_close(pidfd);
 	if (pidfd >= 0)
@@ -125,18 +126,18 @@ void rawview_forget_loss(struct rawview *view)
 {
 	if (!rawview_has_lost(view))
 		return;
-	(void)unlink(view->pid_path); /* rawview_open() reports an error */
+	(void)unlink(view->pid_path); /* if this fails, rawview_open() reports an error */
 	forget(view);
 }
 
-/* Unmount the view that a daemon has left. If the daemon was killed, the view stays mounted. */
+/* Unmount the view. A daemon that was killed leaves it mounted. */
 static void unmount(const struct rawview *view)
 {
 	while (umount2(view->file, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 		;
 }
 
-/* Put the cause from the daemon's messages into one line. */
+/* Get the cause of the daemon's end from its messages, as one line. */
 static void log_cause(const struct rawview *view, char text[LOG_CAUSE_BYTES + 1])
 {
 	AUTO_FREE char *data = NULL;
@@ -148,9 +149,8 @@ static void log_cause(const struct rawview *view, char text[LOG_CAUSE_BYTES + 1]
 }
 
 /* Make the daemon write all its data to the image's disk. The daemon also does this when it ends,
- * but then it ignores errors. Returns 1; 0 if the daemon has ended, or if its view is not mounted
- * here; or
- * -errno. */
+ * but then it ignores errors. Returns 1; 0 if the daemon has ended, or its view is not mounted
+ * here; or -errno. */
 static int flush(const struct rawview *view)
 {
 	AUTO_CLOSE int fd = -1;
@@ -185,19 +185,21 @@ int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 	if (view->pid <= 0)
 		return 0;
 	flushed = is_whole ? 1 : flush(view);
-	/* A daemon that is killed leaves its pid file, which proves the loss, also to the next
-	 * agent. Ignore an error: the daemon has ended already. */
+	/* If the daemon could not flush, kill it: it then leaves its pid file, which proves the
+	 * loss, also to the next agent. Ignore an error: it means that the daemon has ended. */
 	(void)pidfd_send_signal(view->pidfd, flushed < 0 ? SIGKILL : SIGTERM, NULL, 0);
 	if (!wait_end(view, view->end_ms) && (flushed <= 0 || !kill_whole(view)))
 		return error_set(ret_error, -ETIMEDOUT,
 				 DAEMON " (pid %d) does not end: is the image's disk too slow?",
 				 (int)view->pid);
-	/* Reap the process if it is our child. Init reaps it if an earlier agent has started it. */
+	/* Reap the process if it is our child. If an earlier agent has started it, init reaps
+	 * it. */
 	(void)waitid(P_PIDFD, (id_t)view->pidfd, &info, WEXITED | WNOHANG);
 	forget(view);
 	unmount(view);
 	if (access(view->pid_path, F_OK) < 0)
 		return 0;
+	/* the daemon was killed: if it had flushed before, nothing is lost */
 	if (flushed > 0 && unlink(view->pid_path) == 0) {
 		log_warn(DAEMON " (%s) did not end in order, ignoring: the image has all",
 			 view->pid_path);
@@ -216,7 +218,7 @@ int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 
 /* ---- start */
 
-/* Double each comma in @path: QEMU separates settings by commas. */
+/* Copy @path to @to, with each comma doubled: QEMU separates settings by commas. */
 static void put_path(char *to, const char *path)
 {
 	while (*path) {
@@ -249,19 +251,20 @@ static int spawn(struct rawview *view, char *const *argv)
 	return -r;
 }
 
-/* End a daemon that is not ready yet, and so has written nothing. */
+/* End a daemon that is not ready yet, and so cannot have written anything. */
 static void give_up(struct rawview *view)
 {
 	siginfo_t info = {0};
 
-	(void)kill(view->pid, SIGKILL); /* it is our child, so the pid is not reused */
+	/* it is our child, so the pid cannot belong to another process */
+	(void)kill(view->pid, SIGKILL);
 	(void)waitid(P_PID, (id_t)view->pid, &info, WEXITED);
 	forget(view);
 	unmount(view);
-	(void)unlink(view->pid_path); /* the file may not exist */
+	(void)unlink(view->pid_path); /* ignore an error: the file may not exist */
 }
 
-/* Wait until the daemon has written its pid file: then the view is mounted. */
+/* Wait until the daemon has written its pid file. By then the view is mounted. */
 static int wait_ready(struct rawview *view, struct error *ret_error)
 {
 	uint64_t deadline_ns = clock_mono_ns() + START_NS;
@@ -296,7 +299,7 @@ static int start(struct rawview *view, const char *image, struct error *ret_erro
 	if (asprintf(&node, "driver=qcow2,node-name=image,file.driver=%s,file.filename=%s",
 		     stat(image, &st) == 0 && S_ISBLK(st.st_mode) ? "host_device" : "file",
 		     path) < 0)
-		node = NULL; /* asprintf() has left it undefined */
+		node = NULL; /* asprintf() has left `node` undefined */
 	if (asprintf(&export,
 		     "type=fuse,id=image,node-name=image,mountpoint=%s,writable=on,allow-other=off",
 		     file) < 0)
@@ -318,7 +321,7 @@ static int start(struct rawview *view, const char *image, struct error *ret_erro
 	return r;
 }
 
-/* Make the file over which the view is mounted. */
+/* Make the file on which the view will be mounted. */
 static int make_mountpoint(const struct rawview *view, struct error *ret_error)
 {
 	AUTO_CLOSE int fd = -1;
@@ -355,11 +358,11 @@ int rawview_open(struct rawview *view, const char *image, struct error *ret_erro
 		r = start(view, image, ret_error);
 	if (r < 0)
 		return r;
-	/* O_DIRECT, because the daemon's own reads and writes fill the page cache already. */
+	/* O_DIRECT: the daemon's own reads and writes fill the page cache already. */
 	fd = open(view->file, O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (fd >= 0)
 		return fd;
 	r = error_set(ret_error, -errno, "cannot open %s: %m", view->file);
-	(void)!rawview_end(view, true, &ignored); /* nothing was written */
+	(void)!rawview_end(view, true, &ignored); /* true: nothing was written */
 	return r;
 }

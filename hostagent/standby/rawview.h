@@ -1,25 +1,25 @@
 /* rawview.h - shows the content of a qcow2 image as a raw file, which the agent reads and writes
  * like any other image.
  *
- * Why: the standby's image may be qcow2. QEMU's own code must write it: qemu-storage-daemon opens
- * the image, and exports its content by FUSE as a plain file. So images.c needs no second way to
- * write, and nobody needs an NBD client. pwrite() reaches the daemon at once, fdatasync() makes the
- * daemon flush the image with its metadata, fallocate() makes zero clusters.
+ * Why: the standby's image may be qcow2. Only QEMU's own code should write it: qemu-storage-daemon
+ * opens the image, and exports its content by FUSE as a plain file. So images.c needs no second way
+ * to write, and nobody needs an NBD client. pwrite() reaches the daemon at once, fdatasync() makes
+ * the daemon flush the image with its metadata, fallocate() makes zero clusters.
  *
  *	images.c ── pwrite, fdatasync ──► RUN_DIR/VM.DISK.view ── FUSE ──► qemu-storage-daemon
  *                                                                              │ holds QEMU's lock
  *	                                  RUN_DIR/VM.DISK.view.pid  its pid     ▼
  *	                                  RUN_DIR/VM.DISK.view.log  stderr   image.qcow2
  *
- * The daemon has metadata in its memory that is not in the image yet. So it must outlive the agent,
- * and must not be killed: the image would lose writes that the copy counts on. The daemon removes
- * its pid file when it ends normally. A pid file without its process is therefore the proof of a
- * loss, also for the next agent. When the daemon ends, it ignores errors of its last flush. So the
- * agent first makes it flush, and kills it if that fails. If nothing was written since a flush, the
- * image is whole, and the daemon may be killed. RUN_DIR must be on tmpfs: a boot clears it, and
- * then the copy is gone too.
+ * The daemon keeps metadata in its memory that is not in the image yet. So it must outlive the
+ * agent, and must not be killed: the image would lose writes that the copy counts on. The daemon
+ * removes its pid file when it ends normally. So a pid file without its process proves a loss, also
+ * to the next agent. When the daemon ends, it ignores errors of its last flush. So the agent first
+ * makes it flush, and kills it if that fails. If nothing was written since a flush, the image is
+ * whole, and the daemon may be killed. RUN_DIR must be on tmpfs: a boot clears it, and then the
+ * copy is gone too.
  *
- * Where: images.c. Threads: one. Each function says how long it blocks.
+ * Where: images.c. Threads: one. The comment of each function says how long it blocks.
  */
 #ifndef STANDBY_RAWVIEW_H
 #define STANDBY_RAWVIEW_H
@@ -45,39 +45,46 @@ struct rawview {
 int rawview_init(struct rawview *view, const char *run_dir, const char *vm, const char *disk,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Start a daemon for @image and open the view. Ends the daemon of an earlier agent first. Blocks
- * until the daemon is ready, for up to 20 s, and in addition as long as rawview_end() does. Returns
- * a descriptor that the caller closes before rawview_end(); -EUCLEAN if an earlier daemon has lost
- * writes (see rawview_forget_loss()); -ENOENT if there is no daemon to run; -EIO if it does not
- * open the image;
- * -ETIMEDOUT; other -errno. On error *ret_error says why. */
+/* Start a daemon for @image and open the view. Before that, end the daemon of an earlier agent.
+ * Blocks until the daemon is ready, for up to 20 s, and in addition as long as rawview_end() does.
+ * Returns a descriptor, which the caller closes before rawview_end();
+ * -EUCLEAN: an earlier daemon has lost writes (see rawview_forget_loss());
+ * -ENOENT: the daemon's program is missing;
+ * -EIO: the daemon does not open the image;
+ * -ETIMEDOUT; other -errno.
+ * On error *ret_error says why. */
 int rawview_open(struct rawview *view, const char *image, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* End the daemon of an earlier agent. Returns 0, also if there is none; -EUCLEAN if the daemon has
- * lost writes; or -ETIMEDOUT. On error *ret_error says why. Blocks as long as rawview_end()
- * does. */
+/* End the daemon of an earlier agent. Blocks as long as rawview_end() does. Returns 0, also if
+ * there is none;
+ * -EUCLEAN: the daemon has lost writes;
+ * -ETIMEDOUT: the daemon did not end.
+ * On error *ret_error says why. */
 int rawview_end_earlier(struct rawview *view, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* End the daemon, so that the image is closed and another process can write to it. @is_whole:
- * fdatasync() has brought all writes into the image. If false, this function does that first, and
- * blocks as long as fdatasync() does. Then blocks until the daemon has ended, for up to 20 s. If
- * the daemon has not ended by then, but the image is whole, kills the daemon, and blocks for up to
- * 20 s more. Does nothing if there is no daemon. Returns 0, also if the daemon was killed and the
- * image is whole; -EIO if the daemon could not write its metadata, or did not end normally, so that
- * writes may be lost; or -ETIMEDOUT. *ret_error says why. */
+/* End the daemon, so that the image is closed and another process can write to it. Does nothing if
+ * there is no daemon. @is_whole: fdatasync() has brought all writes into the image. If false, this
+ * function does that first, and blocks as long as fdatasync() does. Then it blocks until the daemon
+ * has ended, for up to 20 s. If the daemon has not ended by then, but the image is whole, the
+ * daemon is killed, and the function blocks for up to 20 s more.
+ * Returns 0: the image is whole, even if the daemon was killed;
+ * -EIO: the daemon could not write its metadata, or did not end normally, so writes may be lost;
+ * -ETIMEDOUT: the daemon did not end.
+ * On error *ret_error says why. */
 int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Has the daemon ended by itself? */
 bool rawview_has_died(const struct rawview *view);
 
-/* Did a daemon of this image end without writing all its data? True until rawview_forget_loss(). */
+/* Has a daemon of this image ended without writing all its data? True until
+ * rawview_forget_loss(). */
 bool rawview_has_lost(const struct rawview *view);
 
-/* Allow rawview_open() again. Call this only when the image will be written anew: its copy was
- * dropped, or the disk log is replayed. Does nothing if nothing was lost. */
+/* Allow rawview_open() again after a loss. Call this only if the image will be written anew: its
+ * copy was dropped, or the disk log is replayed. Does nothing if nothing was lost. */
 void rawview_forget_loss(struct rawview *view);
 
 #endif

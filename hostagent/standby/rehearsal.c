@@ -1,5 +1,5 @@
-/* Rehearses a takeover: a second QEMU loads the first epoch before this epoch is acknowledged.
- * rehearse.h says why. */
+/* Rehearses a takeover: a second QEMU loads the first epoch before this epoch is acknowledged. See
+ * rehearse.h for the reasons. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,8 +29,8 @@ static int start(struct standby *sb, struct error *ret_error)
 	return r < 0 ? r : qemu_spawn(q, ret_error);
 }
 
-/* Continue without a rehearsal. The second QEMU did not start, but this does not show that the
- * machine is wrong: probably the warm QEMU uses a resource that the second QEMU needs. */
+/* Continue without a rehearsal. That the second QEMU did not start does not show that the machine
+ * is wrong: probably the warm QEMU uses something that the second QEMU needs too. */
 static void do_without(struct standby *sb, const struct error *why)
 {
 	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, why->text);
@@ -56,8 +56,8 @@ void standby_rehearsal_end(struct standby *sb)
 		log_error("vm=%s QEMU pid %d, of a rehearsal, cannot be killed", sb->config.vm,
 			  (int)sb->rehearsal.pid);
 	if (sb->rehearsal.ram_path) {
-		(void)unlink(sb->rehearsal.qmp_path); /* no longer needed: each rehearsal makes its
-						       * own socket */
+		/* not needed any more: each rehearsal's QEMU makes its own socket */
+		(void)unlink(sb->rehearsal.qmp_path);
 		qemu_done(&sb->rehearsal);
 	}
 	memset(&sb->rehearsal, 0, sizeof(sb->rehearsal));
@@ -76,7 +76,7 @@ void standby_rehearsal_sweep(struct standby *sb)
 	standby_rehearsal_end(sb);
 }
 
-/* Drop a first copy. If it stayed, this host would report an epoch that no QEMU can load. */
+/* Drop a first copy. Otherwise this host would report an epoch that no QEMU can load. */
 static void drop_copy(struct standby *sb)
 {
 	int r = epochlog_set_term(&sb->log, sb->rf.meta.term);
@@ -86,14 +86,14 @@ static void drop_copy(struct standby *sb)
 			  sb->rf.dir, strerror(-r));
 }
 
-/* Load the epoch into the rehearsal's QEMU once. Returns 0; 1: no QEMU could be started, continue
+/* Load the epoch into the rehearsal's QEMU once. Returns 0; 1 if no QEMU could be started: continue
  * without a rehearsal; or an error of promote_rehearse(). */
 static int rehearse_once(struct standby *sb, struct error *ret_error)
 {
 	struct qemu *q = &sb->rehearsal;
 	int r = qemu_await(q, sb->config.start_timeout_ms, ret_error);
 
-	if (r < 0) /* the first QEMU may have ended long ago: try once more */
+	if (r < 0) /* the QEMU that was started early may have ended long ago: start another */
 		r = qemu_start(q, sb->config.start_timeout_ms, ret_error);
 	if (r < 0)
 		return 1;
@@ -105,12 +105,13 @@ static bool was_killed(struct qemu *q)
 {
 	struct error died;
 
-	(void)qemu_exited(q, &died); /* sets end_signal; promote_rehearse() has reported why */
+	/* this sets end_signal; promote_rehearse() has reported why QEMU ended */
+	(void)qemu_exited(q, &died);
 	return q->end_signal != 0;
 }
 
 /* A signal has ended QEMU, for example because memory has run out. This does not show that the
- * epoch cannot be loaded, so load it into another QEMU. Returns like rehearse_once(). */
+ * epoch cannot be loaded, so try it with another QEMU. Returns like rehearse_once(). */
 static int rehearse_again(struct standby *sb, struct error *ret_error)
 {
 	log_warn("vm=%s a takeover is rehearsed again: %s", sb->config.vm, ret_error->text);
@@ -118,19 +119,19 @@ static int rehearse_again(struct standby *sb, struct error *ret_error)
 	return start(sb, ret_error) < 0 ? 1 : rehearse_once(sb, ret_error);
 }
 
-/* The rehearsal of a complete epoch has failed with @r. @was_held: the epoch before it was held,
- * so the copy has been acknowledged, and may be the only one: it is kept whatever has failed.
- * Returns like standby_rehearse(). */
+/* The rehearsal of a complete epoch has failed with @r. @was_held: there was a copy before this
+ * epoch. It was acknowledged, and may be the only one, so it is kept whatever has failed. Returns
+ * like standby_rehearse(). */
 static int failed(struct standby *sb, int r, bool was_held, const struct error *why,
 		  struct epochcheck_error *ret_error)
 {
 	sb->must_rehearse = true;
-	/* The epoch was not even applied. It is kept, as it would be without a rehearsal, and the
-	 * next one is rehearsed. */
+	/* The epoch could not even be applied. It is kept, as it would be without a rehearsal, and
+	 * the next epoch is rehearsed. */
 	if (was_held && sb->log.pending)
 		return 0;
-	/* If the host was only too busy, the next epoch may be loaded. If QEMU refuses the state,
-	 * do not connect again: the gateway would count this epoch as acknowledged. */
+	/* If this host was only too busy, the next epoch may be loaded. If QEMU has refused the
+	 * state, do not connect again: the gateway would count this epoch as acknowledged. */
 	ret_error->code = was_held && r != -EIO ? WIRE_STREAM_ERROR_APPLY
 						: WIRE_STREAM_ERROR_GEOMETRY;
 	(void)error_set(&ret_error->why, -EPROTO, "a rehearsed takeover fails: %s%s",
@@ -152,8 +153,8 @@ int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 	struct error error = {""};
 	int r;
 
-	/* Perhaps the warm QEMU was started again since the stream came up. Then a rehearsal may be
-	 * needed. */
+	/* The warm QEMU may have been started again after the stream was opened, and may then need
+	 * a rehearsal. */
 	if (sb->machine.is_proved)
 		standby_rehearsal_begin(sb);
 	if (sb->rehearsal.pid <= 0)

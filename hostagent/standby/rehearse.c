@@ -8,9 +8,9 @@
 
 #include "base/cleanup.h"
 
-#define HUB_FIRST 100u /* hubs with lower numbers may be used by the command itself */
+#define HUB_FIRST 100u /* the command itself may use hubs with lower numbers */
 
-/* The state of the rewriting: the arguments so far, how many hubs were made, and the new paths. */
+/* The state of the rewriting: the arguments so far, the number of hubs made, and the new paths. */
 struct rehearse {
 	struct cmdline *to;
 	unsigned n_hubs;
@@ -18,11 +18,11 @@ struct rehearse {
 	enum rehearse_ram ram;
 };
 
-/* Adds a new value for an option. @value is the option's value in the warm QEMU's command. Returns
+/* Add the new value of an option. @value is the option's value in the warm QEMU's command. Returns
  * 0 or an error of cmdline_add(). */
 typedef int (*rewrite_fn)(struct rehearse *r, const char *value);
 
-/* Returns the length of the first part of @value, for example of "tap" in "tap,id=n0". */
+/* Returns the length of the first part of @value, such as "tap" in "tap,id=n0". */
 static size_t first_part(const char *value)
 {
 	return strcspn(value, ",");
@@ -33,7 +33,7 @@ static bool is_of(const char *value, const char *type)
 	return first_part(value) == strlen(type) && strncmp(value, type, strlen(type)) == 0;
 }
 
-/* Does the part of @size bytes at @part set @key? */
+/* Does @part, of @size bytes, set @key? */
 static bool sets(const char *part, size_t size, const char *key)
 {
 	size_t n = strlen(key);
@@ -41,8 +41,8 @@ static bool sets(const char *part, size_t size, const char *key)
 	return size > n && strncmp(part, key, n) == 0 && part[n] == '=';
 }
 
-/* Add an argument: @head, then those parts of @value that set one of @keys. Commas separate the
- * parts. A doubled comma is part of a value. */
+/* Add one argument: @head, then those parts of @value that set one of @keys. Commas separate the
+ * parts; a doubled comma belongs to a part. */
 static int add_parts(struct rehearse *r, const char *head, const char *value,
 		     const char *const *keys)
 {
@@ -70,11 +70,11 @@ static int add_parts(struct rehearse *r, const char *head, const char *value,
 	return cmdline_add(r->to, word);
 }
 
-/* Write to @head the first parts of the network back end that replaces the one in @value. QEMU's
- * own network stack ("user") stays, but restricted, because its state is loaded too. A card on a
- * tap needs offload headers, which only taps support. So it gets a new tap, which is down and in no
- * bridge. The new tap disappears when this QEMU ends. Any other back end becomes a hub with one
- * port. */
+/* Write to @head the first parts of a network back end, the replacement for the one in @value.
+ * QEMU's own network stack ("user") stays, but restricted, because its state is loaded too. A card
+ * on a tap needs offload headers, which only taps support, so it gets a new tap. The new tap is
+ * down and in no bridge, and disappears when this QEMU ends. Any other back end becomes a hub with
+ * one port. */
 static void make_head(struct rehearse *r, const char *value, char head[48])
 {
 	if (is_of(value, "user"))
@@ -132,7 +132,7 @@ static int display(struct rehearse *r, const char *value)
 	return cmdline_add(r->to, "none");
 }
 
-/* Rewrite -object. Only the object that cmdline_add_standby() adds ends with
+/* Rewrite -object. Only the object that cmdline_add_standby() has added ends with
  * share=on,prealloc=off. */
 static int object(struct rehearse *r, const char *value)
 {
@@ -186,8 +186,8 @@ static const struct {
 	{"qmp", true, qmp},	      {"pidfile", true, pidfile}, {"monitor", true, NULL},
 	{"mon", true, NULL},	      {"vnc", true, NULL},	{"spice", true, NULL},
 	{"gdb", true, NULL},	      {"D", true, NULL},	{"s", false, NULL},
-	/* Left out: if memory is locked, each page at once becomes a private copy. This QEMU would
-	 * then not see the changes that the epoch makes in the RAM file. */
+	/* Left out, because with locked memory each page becomes a private copy at once. This QEMU
+	 * would then not see what the epoch changes in the RAM file. */
 	{"overcommit", true, NULL},
 };
 
@@ -223,6 +223,7 @@ int rehearse_words(const struct cmdline *warm, const char *qmp_path, const char 
 				error = options[row].rewrite(&r, warm->words[i]);
 		}
 	}
+	/* the second QEMU must open no window */
 	if (error == 0)
 		error = cmdline_add(&to, "-display");
 	if (error == 0)

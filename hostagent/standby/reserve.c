@@ -19,7 +19,7 @@ static uint64_t at_most(uint64_t value, uint64_t limit)
 }
 
 /* Returns the largest size of a FULL epoch: all pages as RAW records, the headers of records and
- * frames (at most 2 %), and the device state. @other_bytes: the size of all blocks except main
+ * frames (at most 2 %), and the device state. @other_bytes: size of all blocks except main
  * memory. */
 static uint64_t full_epoch_bytes(const struct standby *sb, uint64_t other_bytes)
 {
@@ -37,7 +37,7 @@ static uint64_t everyday_bytes(const struct standby *sb)
 	return at_most(at_most(bytes, LOG_RESERVE_MAX), sb->log_bytes_max);
 }
 
-/* Note how much space a FULL epoch needs in addition to the reserve for ordinary epochs. */
+/* Compute how much space a FULL epoch needs besides the reserve for ordinary epochs. */
 static void note_need(struct standby *sb, uint64_t other_bytes)
 {
 	uint64_t full = full_epoch_bytes(sb, other_bytes), everyday = everyday_bytes(sb);
@@ -53,7 +53,7 @@ static int claim(struct standby *sb, uint64_t other_bytes, uint64_t *ret_left)
 	return room_claim(&sb->room, sb->rf.dir, sb->room_needed_bytes, ret_left);
 }
 
-/* Reserve and claim what epochs may need. */
+/* Reserve and claim what epochs may need. Returns 0 or -errno with *ret_error. */
 static int reserve_room(struct standby *sb, struct error *ret_error)
 {
 	uint64_t full = full_epoch_bytes(sb, 0), everyday = everyday_bytes(sb), left = 0;
@@ -63,8 +63,8 @@ static int reserve_room(struct standby *sb, struct error *ret_error)
 		r = epochlog_reserve(&sb->log, everyday);
 	if (r == 0)
 		r = claim(sb, 0, &left);
-	/* An earlier step has failed, so nothing was claimed, and the free space is not known.
-	 * Claim far too much: this fails, and `left` is then the free space. */
+	/* If an earlier step has failed, nothing was claimed, and the free space is not known yet.
+	 * So claim far too much: this fails too, and `left` is then the free space. */
 	if (r == -ENOSPC && left == 0)
 		(void)!room_claim(&sb->room, sb->rf.dir, UINT64_MAX, &left);
 	if (r < 0)
@@ -84,7 +84,7 @@ static int reserve(struct standby *sb, struct error *ret_error)
 {
 	int r;
 
-	note_need(sb, 0); /* the need is reported even if there is too little space to claim */
+	note_need(sb, 0); /* report the need even if there is too little space for the claim */
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
 	if (r < 0)
 		return error_set(ret_error, r,
@@ -114,16 +114,16 @@ int standby_reserve(struct standby *sb, struct error *ret_error)
 	}
 	if (r < 0) {
 		standby_give_back(sb);
-		standby_stream_close(sb); /* the stream may have told the primary what the files
-					   * contain */
+		/* on the stream, the primary may have been told what the files contain */
+		standby_stream_close(sb);
 		if (sb->qemu.pid <= 0 && !qemu_is_left(&sb->qemu))
-			/* ignore this error: the one being returned matters more */
+			/* ignore this error: the one in r matters more */
 			(void)!ramfile_purge(&sb->rf);
 	}
 	return r;
 }
 
-/* Is enough space free for reserve_room()? Check this before each further try: a try that fails
+/* Is enough space free for reserve_room()? Checked before each further try: a try that fails
  * allocates and frees many pages, and epochs wait meanwhile. */
 static bool may_suffice(const struct standby *sb)
 {

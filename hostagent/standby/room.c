@@ -19,7 +19,7 @@ static void take_out(struct room *room)
 	room->bytes = 0;
 }
 
-/* Returns what is claimed of @device, except by @room. The caller holds the lock. */
+/* Returns how many bytes of @device are claimed by others than @room. The caller holds the lock. */
 static uint64_t claimed_by_others(dev_t device, const struct room *room)
 {
 	uint64_t sum = 0;
@@ -31,7 +31,7 @@ static uint64_t claimed_by_others(dev_t device, const struct room *room)
 	return sum;
 }
 
-/* Returns the free bytes that nobody but @room has claimed. The caller holds the lock. */
+/* Returns how many free bytes nobody but @room has claimed. The caller holds the lock. */
 static uint64_t left_for(const struct room *room, const struct statvfs *fs, dev_t device)
 {
 	uint64_t free_bytes = (uint64_t)fs->f_bavail * fs->f_frsize;
@@ -72,8 +72,8 @@ uint64_t room_free_bytes(const struct room *room, const char *dir)
 	if (stat(dir, &st) < 0 || statvfs(dir, &fs) < 0)
 		return 0;
 	pthread_mutex_lock(&lock);
-	free_bytes = left_for(room, &fs, st.st_dev); /* @room->device is not valid without a
-						      * claim */
+	/* do not use @room->device: without a claim it is not valid */
+	free_bytes = left_for(room, &fs, st.st_dev);
 	pthread_mutex_unlock(&lock);
 	return free_bytes;
 }

@@ -1,5 +1,5 @@
-/* Checks that the warm QEMU and the agent use the same file for each disk. Otherwise the guest
- * would continue, after a promotion, with a disk to which the agent has written nothing. See
+/* Checks that the warm QEMU and the agent use the same file for each disk. Otherwise, after a
+ * promotion, the guest would continue with a disk to which the agent has written nothing. See
  * standby_private.h. */
 #include <errno.h>
 #include <inttypes.h>
@@ -10,8 +10,8 @@
 #include "standby/standby_private.h"
 #include "vmm/disks.h"
 
-/* Does QEMU (process @pid) use a file that is not the image, and call it @file? Returns false if
- * QEMU's name for the image is not a path but "json:...". */
+/* @file is QEMU's (process @pid) name for its image. Is it the path of another file than @image?
+ * Returns false if it is not a path but "json:...". */
 static bool is_other_file(const struct image *image, pid_t pid, const char *file)
 {
 	char path[VMM_DISK_FILE_BYTES + 64];
@@ -33,9 +33,9 @@ static bool is_one_of(const char *word, const char *const *words)
 	return *words != NULL;
 }
 
-/* Does QEMU treat the image as qcow2, and the agent as raw, or the other way round? (If the root
- * node is a filter, @disk has the filter's driver, not the format. A wrong format then shows in the
- * size.) */
+/* Does QEMU use the image as qcow2, but the agent as raw, or the other way round? (If a filter is
+ * the root node, @disk has the filter's driver instead of the format. A wrong format then shows in
+ * the size.) */
 static bool is_other_format(const struct image *image, const struct vmm_disk *disk)
 {
 	static const char *const raw[] = {"raw", "file", "host_device", NULL};

@@ -1,13 +1,13 @@
-/* Finds out whether the vCPUs of a promoted guest run. Before the guest runs, we ask QEMU for the
- * ids of the vCPU threads, because we then close QEMU's monitor. While the guest runs, we ask the
- * kernel for the CPU time of these threads. */
+/* Finds out whether the vCPUs of a promoted guest run. Before the guest runs, QEMU is asked for the
+ * ids of the vCPU threads, because the agent closes QEMU's monitor after that. While the guest
+ * runs, the kernel is asked for the CPU time of these threads. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "standby/standby_private.h"
 #include "vmm/vcpus.h"
 
 #define LOOK_NS	   (200 * CLOCK_NS_PER_MS)
-#define LOOK_FOR_NS (60 * CLOCK_NS_PER_S) /* stop looking this long after the promotion */
+#define LOOK_FOR_NS (60 * CLOCK_NS_PER_S) /* for how long after the promotion to check */
 
 void standby_served_prepare(struct standby *sb)
 {
@@ -16,7 +16,7 @@ void standby_served_prepare(struct standby *sb)
 	sb->served.vcpus = vcpus_close(sb->served.vcpus);
 	sb->served.look_ns = UINT64_MAX;
 	if (!sb->qemu.qmp || vcpus_open(sb->qemu.qmp, sb->qemu.pid, &sb->served.vcpus, &error) < 0)
-		sb->served.vcpus = NULL; /* the CPU time will be unknown */
+		sb->served.vcpus = NULL; /* then the CPU time stays unknown */
 }
 
 void standby_served_begin(struct standby *sb)

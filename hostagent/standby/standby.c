@@ -76,8 +76,8 @@ static size_t add_stat(char *stats, size_t at, const char *key, uint64_t value)
 	return n > 0 && at + (size_t)n < STANDBY_STATS_MAX ? at + (size_t)n : at;
 }
 
-/* Add how much space an epoch could take and how much it may need. While an epoch arrives, its own
- * part of the space counts as free. */
+/* Add how much space an epoch can take, and how much it may need. The space that an arriving epoch
+ * already takes counts as free. */
 static size_t add_room(const struct standby *sb, char *stats, size_t at)
 {
 	uint64_t arrived = sb->log.fd >= 0 ? sb->log.bytes : 0, reserve = sb->log.reserve_bytes;
@@ -194,7 +194,7 @@ void standby_status(struct standby *sb, struct standby_status *ret_status)
 
 /* ---- the thread */
 
-/* Take the oldest command from the list; NULL: there is none. *ret_closing says whether the thread
+/* Take the oldest command from the list. Returns NULL if there is none. *ret_closing: the thread
  * must end. */
 static struct standby_command *next_command(struct standby *sb, bool *ret_closing)
 {
@@ -215,7 +215,7 @@ static void carry_out_commands(struct standby *sb, bool *ret_closing)
 
 	while ((command = next_command(sb, ret_closing))) {
 		standby_carry_out(sb, command);
-		publish(sb); /* publish first: the caller must see the new state */
+		publish(sb); /* before the caller wakes up: it must see the new state */
 		pthread_mutex_lock(&sb->lock);
 		command->done = true;
 		pthread_cond_broadcast(&sb->command_done);
@@ -250,8 +250,8 @@ static void wait_for_work(struct standby *sb, bool more)
 	uint32_t n_images = images_watch(&sb->images, fds + 4);
 
 	if (sb->link) {
-		/* link_events() returns epoll's bits; IN and OUT have the same values for
-		 * poll(). */
+		/* link_events() returns bits of epoll; for IN and OUT, poll() has the same
+		 * values. */
 		fds[2].fd = link_fd(sb->link);
 		fds[2].events = (short)link_events(sb->link);
 	}
@@ -261,7 +261,7 @@ static void wait_for_work(struct standby *sb, bool more)
 	}
 	if (poll(fds, 4 + n_images, more ? 0 : clock_poll_ms(now_ns, next_deadline_ns(sb))) > 0 &&
 	    (fds[0].revents & POLLIN))
-		/* does not block; the count is not needed: the eventfd only wakes this thread */
+		/* does not block. The count is not needed: the eventfd only wakes this thread */
 		(void)!read(sb->wake_fd, &count, sizeof(count));
 }
 
@@ -302,7 +302,7 @@ static void wake(struct standby *sb)
 {
 	uint64_t one = 1;
 
-	/* if the eventfd is full, the thread is awake already */
+	/* ignore an error: if the eventfd is full, the thread is awake already */
 	(void)!write(sb->wake_fd, &one, sizeof(one));
 }
 
@@ -327,7 +327,7 @@ void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uin
 		       uint64_t features)
 {
 	pthread_mutex_lock(&sb->lock);
-	/* a primary that connects again has given up its earlier connection: close it */
+	/* the primary has connected again, so it has given up its earlier connection: close that */
 	link_free(sb->offer.link);
 	sb->offer = (struct standby_peer){link, term, version, features};
 	wake(sb);
@@ -502,8 +502,8 @@ static int start_thread(struct standby *sb, struct error *ret_error)
 	sb->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = sb->wake_fd < 0 ? -errno : 0;
 	if (r == 0) {
-		/* Do this before the thread starts, so that the first order already sees a guest
-		 * that runs. */
+		/* Before the thread starts, so that the first order sees a guest that runs
+		 * already. */
 		standby_resume_promoted(sb);
 		sb->dirty = true;
 		publish(sb);
@@ -534,7 +534,7 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 		return r;
 	}
 	torn_init(&sb->images.torn, config->role_dir, config->vm);
-	sb->config.disks = NULL; /* not needed any more: `images` has names and paths */
+	sb->config.disks = NULL; /* not needed any more: `images` has the names and paths */
 	pthread_mutex_init(&sb->lock, NULL);
 	pthread_cond_init(&sb->command_done, NULL);
 	r = open_qemu(sb, ret_error);
@@ -546,8 +546,8 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 		goto done_qemu;
 	warn_when_on_disk(sb);
 	standby_recover_disks(sb);
-	/* Just before it ended, an earlier agent may have given the primary a LEASE. So assume that
-	 * a LEASE was given now. */
+	/* An earlier agent may have given the primary a LEASE just before it ended. So assume that
+	 * one was given now. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT)
 		sb->granted_ns = clock_mono_ns();
 	r = start_thread(sb, ret_error);

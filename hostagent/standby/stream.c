@@ -1,4 +1,4 @@
-/* Handles the STREAM connection, on which epochs arrive and acknowledgements are sent. */
+/* Handles the STREAM connection: epochs arrive, and acknowledgements are sent. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -14,8 +14,8 @@
 
 #define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S
 #define SEND_TIMEOUT_NS	     CLOCK_NS_PER_S
-#define FRAMES_PER_RUN	     64 /* check for orders after this many frames */
-/* after a vote, connect to the gateway only if it has sent a frame within this time */
+#define FRAMES_PER_RUN	     64 /* after this many frames, look for orders */
+/* after a DIRECT vote, connect to the gateway only if it has sent a frame within this time */
 #define GATEWAY_BACK_NS      CLOCK_NS_PER_S
 #define GATEWAY_LOOK_NS	     (100 * CLOCK_NS_PER_MS)
 
@@ -56,7 +56,7 @@ static void lost(struct standby *sb, const char *what, const char *why)
 	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
-/* Record why the gateway did not accept the stream. A direct stream, if there is one, continues.
+/* Record why the gateway did not accept the stream. If there is a direct stream, it continues.
  * @was_reached: the gateway's TCP has answered. */
 static void not_connected(struct standby *sb, bool was_reached, const char *why)
 {
@@ -71,7 +71,7 @@ static void not_connected(struct standby *sb, bool was_reached, const char *why)
 		standby_backoff_failed(&sb->link_backoff, now_ns);
 }
 
-/* The stream leads to a gateway that this host does not obey: the gateway is old, or the control
+/* The stream's gateway is one that this host does not obey: it is an old one, or the control
  * connection has not accepted it yet. Try again soon. */
 static void not_obeyed(struct standby *sb, const struct wire_welcome *welcome)
 {
@@ -95,8 +95,8 @@ void standby_stream_connect(struct standby *sb, uint64_t now_ns)
 	    now_ns < sb->link_backoff.next_ns)
 		return;
 	/* The primary may be connected to this host directly. It gets no answer while this thread
-	 * tries to connect to the gateway, up to a second. So try only if the control connection
-	 * has shown lately that the gateway lives. */
+	 * connects to the gateway, for up to a second. So connect only if the control connection
+	 * has shown within GATEWAY_BACK_NS that the gateway lives. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT &&
 	    gateway_view_silence_ns(sb->config.view, now_ns) > GATEWAY_BACK_NS) {
 		sb->link_backoff.next_ns = now_ns + GATEWAY_LOOK_NS;
@@ -141,11 +141,11 @@ void standby_stream_use(struct standby *sb, struct link *link)
 	sb->n_connects++;
 	redial_end(&sb->redial);
 	if (sb->is_refusing)
-		return; /* keep the back-off, so that it grows until an epoch is accepted */
+		return; /* keep the back-off: it must grow until an epoch is accepted */
 	standby_backoff_reset(&sb->link_backoff);
 	standby_set_text(sb, "%s", "");
 	if (sb->qemu.pid > 0 && sb->machine.features & WIRE_FEATURE_MACHINE)
-		standby_rehearsal_begin(sb); /* early, since QEMU needs time to start */
+		standby_rehearsal_begin(sb); /* early, because QEMU needs time to start */
 }
 
 int standby_send(struct link *link, const struct wire_header *h, const void *payload, size_t size)
@@ -180,7 +180,7 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 	uint8_t payload[WIRE_TEXT_MAX + 16];
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 
-	/* Put the file's name first: the end of a long text may be cut off. */
+	/* The file's name comes first, because the end of a long text may be cut off. */
 	if (is_of_file(error) && sb->config.command_file)
 		wire_text_format(failure.text, "correct %s on %s: %s", sb->config.command_file,
 				 sb->config.host ? sb->config.host : "the standby",
@@ -189,8 +189,7 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 		wire_text_format(failure.text, "%s", error->why.text);
 	if (wire_failure_encode(&failure, &w) == 0 &&
 	    standby_send(sb->link, &h, payload, (size_t)(w.at - payload)) == 0)
-		/* Wait until the text is sent. Ignore an error, since the stream is closed
-		 * anyway. */
+		/* Wait until the text was sent. Ignore an error: the stream is closed next. */
 		(void)!link_wait(sb->link, POLLOUT, clock_mono_ns() + SEND_TIMEOUT_NS);
 	sb->is_refusing = true;
 	lost(sb, "refused", failure.text);
@@ -216,7 +215,7 @@ static int acknowledge(struct standby *sb, const struct wire_frame *frame)
 	return standby_send(sb->link, &h, NULL, 0);
 }
 
-/* Report what was found about each disk while an epoch was applied. @frame is of that epoch. */
+/* Report what comparing the disks has found, while the epoch of @frame was applied. */
 static int report_disks(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_header h = {.type = WIRE_DISK_CHECKED, .term = frame->h.term,
@@ -235,7 +234,7 @@ static int report_disks(struct standby *sb, const struct wire_frame *frame)
 	return r;
 }
 
-/* Report what was found about the pages whose hashes were in the epoch. @frame is of that epoch. */
+/* Report what comparing pages with the hashes in the epoch of @frame has found. */
 static int report_ram(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_header h = {.type = WIRE_RAM_CHECKED, .term = frame->h.term,
@@ -250,7 +249,7 @@ static int report_ram(struct standby *sb, const struct wire_frame *frame)
 	return r;
 }
 
-/* Record what a frame says about the guest's clock. The frame has passed epochlog_frame(). */
+/* Record what a frame says of the guest's clock. epochlog_frame() has accepted the frame. */
 static void note_clock(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_clock clock;
@@ -261,8 +260,8 @@ static void note_clock(struct standby *sb, const struct wire_frame *frame)
 		clockview_take(&sb->clock, &clock, clock_mono_ns());
 }
 
-/* Called when an epoch is complete and cannot be lost any more: rehearse a takeover if needed,
- * acknowledge the epoch, and apply it to the copy. */
+/* Called when an epoch is complete and cannot be lost any more: rehearse a takeover if that is
+ * needed, acknowledge the epoch, and apply it to the copy. */
 static int on_complete(struct standby *sb, const struct wire_frame *frame)
 {
 	struct epochcheck_error error;
@@ -294,7 +293,7 @@ static int on_complete(struct standby *sb, const struct wire_frame *frame)
 	return sent;
 }
 
-/* Is @frame of the current generation? (A frame of an older generation is dropped later.) */
+/* Is @frame of the present generation? (A frame of an older one is dropped later.) */
 static bool is_of_now(const struct standby *sb, const struct wire_frame *frame)
 {
 	return frame->h.generation == sb->log.check.generation;
@@ -313,8 +312,8 @@ static int take_epoch_frame(struct standby *sb, const struct wire_frame *frame,
 	return r;
 }
 
-/* Fill in *ret_hashes, the answer to @want. Before that, apply a complete epoch, because it changes
- * the copy. If this fails, or this host has no copy, *ret_hashes says that nothing is known. */
+/* Fill in *ret_hashes, the answer to @want. Apply a complete epoch before that, because it changes
+ * the copy. If it cannot be applied, or this host has no copy, *ret_hashes has no hashes. */
 static void find_hashes(struct standby *sb, const struct wire_hashes_want *want, uint8_t *room,
 			struct wire_hashes *ret_hashes)
 {
@@ -350,7 +349,7 @@ static int on_hashes_want(struct standby *sb, const struct wire_frame *frame)
 	}
 	if (frame->h.term != sb->rf.meta.term || !sb->log.check.has_geometry ||
 	    !is_of_now(sb, frame))
-		return 0; /* an old frame from the gateway's buffer: ignore it */
+		return 0; /* an old frame, from the gateway's buffer: ignore it */
 	find_hashes(sb, &want, room, &hashes);
 	r = wire_hashes_encode(&hashes, &w);
 	return r < 0 ? r : standby_send(sb->link, &h, payload, (size_t)(w.at - payload));
@@ -362,11 +361,14 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 	struct epochcheck_error error;
 	int r;
 
+	/* a BEAT of the primary */
 	if (sb->is_direct && (r = standby_peer_frame(sb, frame)) != -ENOENT) {
 		if (r < 0)
 			lost(sb, "cannot answer", link_error(sb->link));
 		return r;
 	}
+	/* frames that are not stored: refuse a type that the sender must not send, answer
+	 * HASHES_WANT */
 	if (!wire_type_allowed(frame->h.type, sender)) {
 		lost(sb, "unexpected frame", wire_type_name(frame->h.type));
 		return -EPROTO;
@@ -377,6 +379,7 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 			lost(sb, "cannot answer", link_error(sb->link));
 		return r;
 	}
+	/* the machine, or a part of an epoch */
 	if (frame->h.type == WIRE_MACHINE)
 		r = standby_machine_frame(sb, frame, &error);
 	else if (frame->h.type == WIRE_EPOCH_BEGIN && is_of_now(sb, frame) &&
@@ -389,6 +392,7 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 		refuse(sb, frame, &error);
 		return r;
 	}
+	/* the frame was accepted, and may have completed an epoch */
 	note_clock(sb, frame);
 	if (r > 0) {
 		clockview_complete(&sb->clock);
@@ -430,7 +434,7 @@ bool standby_stream_run(struct standby *sb)
 		type = frame.h.type;
 		if (on_frame(sb, &frame) < 0)
 			return false;
-		if (type == WIRE_HASHES_WANT) /* the answer took a while: check for orders */
+		if (type == WIRE_HASHES_WANT) /* the answer has taken some time: look for orders */
 			return true;
 	}
 	return true;

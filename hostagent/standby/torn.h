@@ -1,10 +1,10 @@
 /* torn.h - records on the disk that the images are an unfinished copy: some blocks are of one
  * moment, and others of another.
  *
- * Why: while a copy of the disks is made, it overwrites the older copy block by block. If the
- * copying is interrupted and the primary never comes back, nobody can distinguish these images from
- * a whole older copy by looking at them. So an operator must be told before a guest is started from
- * them (docs/decisions/0073-torn-disks.md).
+ * Why: a copy of the disks overwrites the older copy block by block. If it is interrupted and the
+ * primary never comes back, nobody can tell such images from a whole older copy by looking at them.
+ * So an operator must be warned before a guest is started from them
+ * (docs/decisions/0073-torn-disks.md).
  *
  *	what happens to the images		ROLE_DIR/NAME.copying
  *	--------------------------		---------------------
@@ -12,11 +12,11 @@
  *	a held epoch was applied whole		removed, after durable_sync()
  *	the guest itself runs on them		removed
  *
- * Output is held only when all disks are in step, so a held epoch makes the images whole.
+ * Output is held only while all disks are in step. So a held epoch makes the images whole.
  *
- * Whenever the agent or the host ends, the file is there if the images may be torn. It may also be
- * there if they are whole: this errs on the safe side. If the disk log has a whole copy
- * (durable.h), the log counts, not the file.
+ * Whenever the agent or the host ends: if the images may be torn, the file is there. The file can
+ * also be there if the images are whole, which errs on the safe side. If the disk log has a whole
+ * copy (durable.h), the log counts, not the file.
  *
  * Where: apply.c calls torn_begin(), standby.c torn_settle(), orders.c and boot.c torn_end().
  * Threads: one at a time. Blocks on role_dir's disk.
@@ -35,22 +35,20 @@ struct torn {
 	const char *dir; /* role_dir; NULL: nothing is recorded; borrowed */
 	const char *vm;	 /* borrowed */
 	bool is_set;	 /* the file exists */
-	bool is_synced;	 /* this agent has brought the file to the disk */
-	bool is_whole;	 /* the last epoch was held, and was applied whole */
+	bool is_synced;	 /* this agent has made sure that the file is on the disk */
+	bool is_whole;	 /* the last epoch was held, and was applied as a whole */
 };
 
-/* Find out whether an earlier agent has left the file. If that cannot be found out, it counts as
- * left. */
+/* Find out whether an earlier agent has left the file. In doubt, assume that it has. */
 void torn_init(struct torn *torn, const char *dir, const char *vm);
 
-/* Call this before an UNHELD epoch changes the images. Brings the file to the disk, unless this
- * agent has already done so. Returns 0, or -errno with *ret_error: the images must not be
- * changed. */
+/* Call this before an UNHELD epoch changes the images. Makes sure that the file is on the disk.
+ * Returns 0; or -errno with *ret_error: the images must not be changed. */
 int torn_begin(struct torn *torn, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* If the images are open and whole, write them to the disk (durable_sync()) and remove the file.
- * Returns true if the file was removed. An error is logged, and the next held epoch leads to
- * another try. */
+/* If the images are open and whole, remove the file. If there is a disk log, write the images to
+ * the disk before (durable_sync()). Returns true if the file was removed. An error is logged, and
+ * the next held epoch causes another try. */
 bool torn_settle(struct images *images, struct durable *durable);
 
 /* Remove the file, because the guest itself runs on the images now. An error is logged. */

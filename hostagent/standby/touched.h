@@ -4,9 +4,9 @@
  *	standby's thread: write the part ─► touched_set()
  *	copying thread:                     touched_take() ─► read the part
  *
- * A part that is written while it is being read is read wrong. But then its flag is set again after
- * the write, so it will be read once more. The last parts are read while the standby's thread
- * stands still (drill.h).
+ * A part that is written while it is being read is read wrong. But the write is followed by
+ * touched_set(), so the part will be read once more. The last parts are read while the standby's
+ * thread applies no epoch (drill.h).
  *
  * Threads: one that sets, one that takes.
  */
@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define TOUCHED_BLOCK_BYTES 65536u /* a part of a disk; a part of memory is a page */
+#define TOUCHED_BLOCK_BYTES 65536u /* size of a part of a disk; a part of memory is a page */
 
 struct touched {
 	uint64_t n;	       /* number of parts */
@@ -38,7 +38,7 @@ static inline struct touched *touched_new(uint64_t n)
 	return t;
 }
 
-/* Set the flag of part @i. Does nothing if @t is NULL: then nobody copies. */
+/* Set the flag of part @i. Does nothing if @t is NULL, which means that nobody copies. */
 static inline void touched_set(struct touched *t, uint64_t i)
 {
 	if (t && i < t->n)

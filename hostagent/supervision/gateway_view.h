@@ -1,10 +1,10 @@
-/* gateway_view.h - records when a frame of the gateway last arrived on any connection of this host,
+/* gateway_view.h - records when this host last received a frame of the gateway, on any connection,
  * and which gateway this host obeys.
  *
  * Why: a VM's two hosts can continue without a gateway only if neither of them hears the gateway
  * any more. So this host must know when it last received a frame of the gateway. Also, a stream
- * must lead to the gateway that the control connection obeys. The threads of the control connection
- * and of the streams share this struct.
+ * must come from the same gateway that the control connection obeys. The threads of the control
+ * connection and of the streams share this struct.
  *
  * Threads: any. Only gateway_view_await() blocks. Apart from that it is pure: the time is passed
  * in.
@@ -21,7 +21,7 @@
 #include "base/clock.h"
 
 struct gateway_view {
-	/* when the last frame of the gateway arrived; before the first one, when the agent
+	/* when the last frame of the gateway arrived; before the first one: when the agent
 	 * started */
 	_Atomic uint64_t seen_ns;
 	/* incarnation of the gateway that the control connection obeys; 0 if it obeys none */
@@ -47,22 +47,23 @@ static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarna
 	pthread_mutex_unlock(&view->lock);
 }
 
-/* Returns true if this host accepts frames of a stream whose WELCOME has the number @incarnation
- * (0: no number). This is so if the control connection obeys the gateway with this number. Always
- * true if @view is NULL (in tests). */
+/* Is @incarnation (from a stream's WELCOME; 0: none) that of the gateway that the control
+ * connection obeys? Only then this host accepts the stream's frames. Always true if @view is NULL
+ * (in tests). */
 static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t incarnation)
 {
 	return !view || atomic_load_explicit(&view->obeyed, memory_order_relaxed) == incarnation;
 }
 
-/* If a stream leads to a younger gateway (with a higher incarnation) than the obeyed one, it waits
- * this long for the control connection to obey that gateway, too. After a gateway's restart, all
- * connections of a host reach it at about the same time. */
+/* The control connection may not have reached a new gateway yet when a stream does. If a stream's
+ * gateway has a higher incarnation than the obeyed one, the stream waits for this long until the
+ * control connection obeys it too. After a restart of the gateway, all connections of a host reach
+ * it at about the same time. */
 #define GATEWAY_VIEW_AWAIT_NS (300 * CLOCK_NS_PER_MS)
 
 /* Wait until the control connection obeys the gateway with @incarnation, until @until_ns at most.
- * Does not wait if that gateway is older than the obeyed one, since an older gateway is never
- * obeyed. Returns what gateway_view_is_obeyed() returns after the wait. */
+ * Does not wait if that gateway has a lower incarnation than the obeyed one, because such a gateway
+ * is never obeyed. Returns what gateway_view_is_obeyed() returns after the wait. */
 static inline bool gateway_view_await(struct gateway_view *view, uint64_t incarnation,
 				      uint64_t until_ns)
 {
@@ -79,7 +80,7 @@ static inline bool gateway_view_await(struct gateway_view *view, uint64_t incarn
 	return gateway_view_is_obeyed(view, incarnation);
 }
 
-/* Return for how long the gateway has been silent. */
+/* Returns how long the gateway has been silent. */
 static inline uint64_t gateway_view_silence_ns(const struct gateway_view *view, uint64_t now_ns)
 {
 	uint64_t seen_ns =

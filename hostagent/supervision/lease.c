@@ -8,7 +8,7 @@ void lease_init(struct lease *lease, uint64_t term, bool is_required)
 {
 	atomic_init(&lease->term, term);
 	atomic_init(&lease->until_ns, 0);
-	/* 1 (a time long past) if a lease is required, else 0 (no limit) */
+	/* if a lease is required: 1, a time long past; else 0, no limit */
 	atomic_init(&lease->release_ns, is_required);
 }
 
@@ -25,7 +25,7 @@ void lease_resume(struct lease *lease, uint64_t term, uint64_t until_ns, uint64_
 	atomic_init(&lease->release_ns, release_ns);
 }
 
-/* Move *end_ns to @to_ns, unless *end_ns is already later. */
+/* Move *end_ns to @to_ns, unless *end_ns is later already. */
 static void extend(_Atomic uint64_t *end_ns, uint64_t to_ns)
 {
 	uint64_t old_ns = atomic_load(end_ns);

@@ -35,8 +35,8 @@ static int parse(const char *text, size_t size, uint64_t *ret_incarnation)
 	if (sscanf(text, "holdfast-obeyed 1\nnumber=%" SCNu64, &value) != 1 || value == 0 ||
 	    value > WIRE_INCARNATION_MAX)
 		return -EINVAL;
-	/* The content counts as damaged unless it is exactly what we would write for this
-	 * number. */
+	/* Unless the content is exactly what we would write for this number, it counts as
+	 * damaged. */
 	if (format(value, again) != size || memcmp(again, text, size) != 0)
 		return -EINVAL;
 	*ret_incarnation = value;

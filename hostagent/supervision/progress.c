@@ -8,10 +8,10 @@
 #include "base/clock.h"
 #include "wire/msg.h"
 
-/* Each time that a step's process has used this much more CPU time, this counts as a move. A
- * process that only waits uses less, and must not count. */
+/* When the step's process has used this much more CPU time, this counts as a move. A process that
+ * only waits uses less, and must not count. */
 #define CPU_MOVE_NS (10 * CLOCK_NS_PER_MS)
-#define SPEED_NS (1e9) /* the speed of a step is not known before it has lasted for this long */
+#define SPEED_NS (1e9) /* before a step has lasted for this long, its speed is not known */
 
 void progress_init(struct progress *p)
 {
@@ -81,7 +81,7 @@ void progress_add(struct progress *p, uint64_t bytes)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Count a move if the step's process has used CPU_MOVE_NS since the last such move. The caller
+/* If the step's process has used CPU_MOVE_NS since this was last counted, count a move. The caller
  * holds the lock. */
 static void look_at_process(struct progress *p)
 {
@@ -98,7 +98,7 @@ static void look_at_process(struct progress *p)
 	p->n_moves++;
 }
 
-/* Write a text such as "copied 3.1 of 5.0 GiB of guest RAM". The caller holds the lock. */
+/* Write a text such as "copied 3.1 of 5.0 GiB of guest RAM" to @text. The caller holds the lock. */
 static void describe(const struct progress *p, char *text, size_t size)
 {
 	uint64_t most = p->total_bytes > p->done_bytes ? p->total_bytes : p->done_bytes;
@@ -120,8 +120,8 @@ static void describe(const struct progress *p, char *text, size_t size)
 		(void)snprintf(text, size, "%s %s", p->did, p->what);
 }
 
-/* Add how much of the step is done, in percent, how fast it was so far, and how long the rest will
- * take. The caller holds the lock. */
+/* Add the step's percentage, its speed so far, and the time that is left at this speed. The caller
+ * holds the lock. */
 static void add_rest(const struct progress *p, char *stats)
 {
 	uint64_t done = p->done_bytes < p->total_bytes ? p->done_bytes : p->total_bytes;

@@ -192,8 +192,8 @@ void clock_rules_saved(struct clock_rules *rules, const struct clock_words *word
 {
 	if (rules->state == CLOCK_OFF || !rules->is_ours)
 		return;
-	/* QEMU may have saved the clock words before or after we wrote them, so either value is
-	 * right. */
+	/* We do not know whether QEMU saved the clock words before or after we wrote them. So
+	 * either value is right. */
 	if (!same(words, &rules->stopped) && !same(words, &rules->written)) {
 		clock_rules_off(rules, "QEMU's saved state has another clock than its memory");
 		return;

@@ -30,13 +30,13 @@
  *  3. The ticks grew at the rate measured so far.
  *  4. The saved device state has exactly the words in QEMU's memory. So the words did not change
  *     during the pause either.
- * If check 1 fails, that seal does not count as a proof. If check 2 or 3 fails, even after the
- * CLOCK_PROOFS seals, the clock is not corrected in that pause. If check 4 fails, correction is
- * turned off for good.
+ * If check 1 fails, that seal does not count as one of the CLOCK_PROOFS seals. If check 2 or 3
+ * fails, during these seals or afterwards, the clock is not corrected in that pause. After
+ * CLOCK_MISSES_MAX such pauses in a row, or if check 4 fails, correction is turned off for good.
  *
  * If somebody else pauses the guest (with `stop`), we do not correct that pause: the clock is meant
  * to stand still. Such a pause changes the running offset between two pauses of ours. The target
- * then moves by the same amount. If a pause is partly somebody else's, none of its time is
+ * then moves by the same amount. If a part of a pause is somebody else's, no part of that pause is
  * corrected.
  *
  *	PROVING ──3 proofs──► CORRECTED ──► OFF (for good; `why` holds the reason)
@@ -58,7 +58,7 @@
 
 #define CLOCK_PROOFS	  3u
 #define CLOCK_MISSES_MAX  20u /* correction is turned off after this many failed pauses in a row */
-/* a start of the guest that takes longer is left out of the average cost of a start */
+/* the average cost of a start leaves out every start that takes longer than this */
 #define CLOCK_COST_MAX_NS (100 * CLOCK_NS_PER_MS)
 #define CLOCK_LOSS_SLOTS  64u
 #define CLOCK_LOSS_SPAN_S 60u
@@ -108,12 +108,12 @@ struct clock_rules {
 	uint64_t stop_ns, stop_ticks; /* the host's clock and tick counter when QEMU stopped */
 
 	/* What was measured at earlier pauses. */
-	/* 0 before the first stop, 1 once a first stop is known, 2 once the rate is known */
+	/* 0: no stop is known; 1: the first stop is known; 2: the rate is known, too */
 	uint32_t n_stops;
 	uint64_t first_ns, first_ticks; /* the host's clock and tick counter at the first stop */
 	double rate;		      /* ticks per nanosecond */
-	bool is_rate_same;	      /* the last two rates agree */
-	/* time from our writing the words until QEMU starts the guest */
+	bool is_rate_same;	      /* the last two measured rates agree */
+	/* average time from our writing the words until QEMU starts the guest */
 	uint64_t cost_ns;
 	uint32_t n_proofs, n_misses;
 	uint64_t n_set; /* number of pauses after which the clock was set forward */
@@ -134,11 +134,11 @@ void clock_rules_off(struct clock_rules *rules, const char *why);
 /* Pass in the clock words of the running guest, read just before a pause of ours. */
 void clock_rules_running(struct clock_rules *rules, const struct clock_words *words);
 
-/* Pass in the clock words of the stopped guest, read at @now_ns, just before QEMU starts it. QEMU
- * was told to stop at @sent_ns and had stopped by @seen_ns. If the guest stays stopped after a
- * seal, call this again with the same two times before the guest goes on. Call
- * clock_rules_resumed() only after that. Returns true if the caller must set the guest's ticks and
- * clock to *ret_words. */
+/* Pass in the clock words of the stopped guest, read at @now_ns, just before QEMU starts the guest.
+ * QEMU was told to stop at @sent_ns and had stopped by @seen_ns. If the guest then stays stopped
+ * for longer, call this again just before QEMU starts it, with the same @sent_ns and @seen_ns. Call
+ * clock_rules_resumed() only after the last of these calls. Returns true if the caller must set the
+ * guest's ticks and clock to *ret_words. */
 bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *words,
 			 uint64_t sent_ns, uint64_t seen_ns, uint64_t now_ns,
 			 struct clock_words *ret_words);
@@ -150,8 +150,8 @@ void clock_rules_resumed(struct clock_rules *rules, const struct clock_words *wo
 void clock_rules_saved(struct clock_rules *rules, const struct clock_words *words);
 
 /* Compute what the guest's clock and ticks should be when the host's clock says @at_ns. Returns
- * true only in state CORRECTED, and only if the last pause and its saved state passed the
- * checks. */
+ * true and sets *ret_words if the state is CORRECTED, and the last pause and its saved state passed
+ * the checks. Otherwise returns false. */
 bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns,
 			  struct clock_words *ret_words);
 
@@ -171,8 +171,8 @@ const char *clock_rules_word(const struct clock_rules *rules);
 /* Note that at @now_ns the total loss is @lost_ns. */
 void clock_loss_note(struct clock_loss *loss, uint64_t now_ns, uint64_t lost_ns);
 
-/* Returns the percentage of guest time lost in the last CLOCK_LOSS_SPAN_S seconds, or since the
- * first note if that is later. */
+/* Returns the percentage of guest time lost in the last CLOCK_LOSS_SPAN_S seconds. If the first
+ * clock_loss_note() was less long ago, returns the percentage since then. */
 double clock_loss_percent(const struct clock_loss *loss, uint64_t now_ns, uint64_t lost_ns);
 
 /* Returns true if the loss of @percent is too high. The alarm starts at @limit and ends when

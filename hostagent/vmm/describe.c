@@ -31,8 +31,10 @@ static int query(struct description *d, const char *command, json_t *args, json_
 	return r < 0 ? error_set(d->error, r, "QEMU: %s: %s", command, qmp_error(d->qmp)) : 0;
 }
 
-/* Read a property. Returns 1 (the caller owns *ret_value); 0 if there is no such property, or it
- * cannot be read; or -errno. */
+/* Read a property.
+ * Returns 1, and the caller owns *ret_value;
+ * 0: there is no such property, or it cannot be read;
+ * -errno. */
 static int get(struct description *d, const char *path, const char *property, json_t **ret_value)
 {
 	int r = qmp_execute(d->qmp, "qom-get",
@@ -467,7 +469,7 @@ int vmm_describe(struct qmp *q, struct vmm_description *ret, struct error *ret_e
 	return 0;
 }
 
-/* Returns true if @now is the same as @then. Frees @now. */
+/* Returns true if @now is the same as @then. Always frees @now. */
 static bool is_still(const struct vmm_machine *then, struct vmm_machine *now)
 {
 	bool is_same = vmm_machine_is_same(then, now);
@@ -476,8 +478,10 @@ static bool is_still(const struct vmm_machine *then, struct vmm_machine *now)
 	return is_same;
 }
 
-/* Compare the parts that can change with @known. Returns 1 if nothing was plugged or unplugged
- * since; 0 if something was; or -errno. */
+/* Check whether the parts that can change are still as in @known.
+ * Returns 1 if nothing was plugged or unplugged since;
+ * 0: something was;
+ * -errno. */
 static int is_unchanged(struct qmp *q, const struct vmm_description *known,
 			struct error *ret_error)
 {

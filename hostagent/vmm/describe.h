@@ -8,8 +8,8 @@
  * - every device with its place and properties;
  * - every writable disk (disks.h) with its size.
  *
- * If a running machine and one that waits for its state (-S -incoming defer) are the same, their
- * lists are equal.
+ * A running machine and a machine that waits for its state (-S -incoming defer) have equal lists if
+ * they have the same parts.
  *
  * Where: epoch/engine_machine.c (the running guest), standby/qemu.c (the warm one). Threads: any,
  * each with its own qmp client. Blocks: about a hundred monitor commands, 0.05 to 0.3 s in all.
@@ -51,16 +51,17 @@ int vmm_description_copy(const struct vmm_description *from, struct vmm_descript
 int vmm_describe(struct qmp *q, struct vmm_description *ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Does what vmm_describe() does. If @known describes the same process, and nothing was plugged or
- * unplugged since, *ret is a copy of @known. This takes five commands instead of a hundred: the
- * other properties of a process never change. @known may be empty or NULL. */
+/* Does what vmm_describe() does, but faster if nothing has changed. If @known describes the same
+ * process, and nothing was plugged or unplugged since, sets *ret to a copy of @known, because
+ * nothing else in a process's machine ever changes. This takes four commands instead of a hundred.
+ * @known may be empty or NULL. */
 int vmm_describe_again(struct qmp *q, const struct vmm_description *known,
 		       struct vmm_description *ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* List only the parts that can change while the guest runs: devices and their ROMs, and writable
  * disks. Sends three monitor commands. The caller frees *ret_machine with vmm_machine_done().
- * Returns as vmm_describe(). */
+ * Returns what vmm_describe() returns. */
 int vmm_describe_devices(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

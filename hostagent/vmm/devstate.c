@@ -28,7 +28,8 @@ struct devstate {
 	int memfd;	  /* our descriptor of the file, for reading */
 	/* a write-only descriptor of the same file; QEMU's copy shares its file offset */
 	int shared;
-	int64_t fdset_id; /* QEMU's name for its copy; -1 before QEMU has one */
+	/* id of the set that has QEMU's copy of `shared`; -1 before QEMU has a copy */
+	int64_t fdset_id;
 	char *command;	  /* the save command, rendered */
 	uint8_t *data;
 	size_t capacity;

@@ -56,12 +56,12 @@ struct devstate *devstate_close(struct devstate *d);
  * agent's next program calls devstate_sweep(). */
 struct devstate *devstate_leave(struct devstate *d);
 
-/* Make QEMU close the descriptors that earlier devstates have left there. Only one agent may use
- * this QEMU. Returns 0 or an error of qmp_execute(). */
+/* Make QEMU close the descriptors of ours that earlier agents have left in QEMU. Call this only
+ * while no other agent uses this QEMU. Returns 0 or an error of qmp_execute(). */
 int devstate_sweep(struct devstate *d) __attribute__((warn_unused_result));
 
 /* Returns true if @fdset, an element of QEMU's answer to `query-fdsets`, has descriptors of ours
- * and no others. Then *ret_id is its id. Pure. */
+ * and no others. If so, sets *ret_id to the set's id. Pure. */
 bool devstate_is_ours(const json_t *fdset, int64_t *ret_id);
 
 /* Send the save command, and arm @next after it (QMP_CONT, or NULL: see qmp_arm()). The guest
@@ -71,7 +71,7 @@ int devstate_start(struct devstate *d, const char *next) __attribute__((warn_unu
 
 /* Wait for QEMU's answer and return the blob, borrowed until the next devstate_finish(). Returns 0;
  * -EFBIG: the blob is larger than @max_bytes of devstate_open();
- * -ENODATA: QEMU wrote less than it said;
+ * -ENODATA: QEMU wrote nothing, or the file is shorter than what QEMU wrote;
  * -ENOMEM; or an error of qmp_wait() (after -EREMOTEIO, qmp_error() says why). */
 int devstate_finish(struct devstate *d, uint64_t timeout_ns, const uint8_t **ret_blob,
 		    size_t *ret_size) __attribute__((warn_unused_result));

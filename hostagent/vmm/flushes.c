@@ -184,6 +184,7 @@ int flushes_off(struct qmp *q, pid_t pid, const struct vmm_disk *disk, int *ret_
 	fd = vmm_disk_open_image(pid, disk, ret_error);
 	if (fd < 0)
 		return fd;
+	/* If we are killed after this, the mark tells the next agent to undo the change. */
 	r = make_mark(q, disk, ret_error);
 	if (r == 0) {
 		r = set_nodes(q, disk, true, ret_error);

@@ -39,8 +39,8 @@
  * Returns 0, and *ret_image_fd is the open image, which the caller closes after flushes_on();
  * -ENOTSUP: QEMU ignores flushes anyway (cache=unsafe), the image's file cannot be found, or QEMU
  *   refuses;
- * -EBUSY: an error left the change half done, and it could not be undone. QEMU may ignore
- *   flushes: call flushes_on_again();
+ * -EBUSY: the change was made only in part, and could not be undone. Perhaps QEMU ignores flushes
+ *   now: call flushes_on_again();
  * other -errno of open() or qmp_execute().
  * On error *ret_error has the text. After any error but -EBUSY, flushes are as they were. */
 int flushes_off(struct qmp *q, pid_t pid, const struct vmm_disk *disk, int *ret_image_fd,
@@ -48,11 +48,10 @@ int flushes_off(struct qmp *q, pid_t pid, const struct vmm_disk *disk, int *ret_
 
 /* Make QEMU obey flushes of @disk again, and write the image @image_fd to the disk. If @image_fd is
  * -1 (not known), write all of this host's files to their disks. Blocks until all of it is written.
- * If this fails, output must not leave: call again.
  * Returns 0;
  * -EIO: QEMU refuses;
  * other -errno of qmp_execute() or fdatasync().
- * On error *ret_error says what failed. */
+ * On error *ret_error says what failed. Then keep the guest's output held, and call this again. */
 int flushes_on(struct qmp *q, const struct vmm_disk *disk, int image_fd, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

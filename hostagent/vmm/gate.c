@@ -28,8 +28,8 @@
  * core between polls. After that we sleep for NAP_NS between polls. */
 #define SPIN_NS		   CLOCK_NS_PER_MS
 #define NAP_NS		   (50 * CLOCK_NS_PER_US)
-/* How often we check whether QEMU sleeps in a write while we wait for its event or answer. If QEMU
- * sleeps, no event or answer comes. */
+/* While we wait for an event or an answer of QEMU: how often we check whether QEMU sleeps in a
+ * write. (If QEMU sleeps, no event or answer comes.) */
 #define DOUBT_NS	   CLOCK_NS_PER_MS
 #define PIECES_MAX	   64u /* maximum number of elements that QEMU puts into an iovec
 				* (MAX_IOV_SIZE) */
@@ -42,7 +42,7 @@ struct gate {
 	int pipe_read, pipe_write;
 	ino_t inode;		   /* inode number of the pipe */
 	int syscall_fd;		   /* descriptor of /proc/PID/syscall */
-	/* QEMU's name for its copy of pipe_write; -1 before QEMU has one */
+	/* id of the set that has QEMU's copy of pipe_write; -1 before QEMU has a copy */
 	int64_t fdset_id;
 	char *command;		   /* the save command, rendered */
 	size_t max_bytes;
@@ -55,7 +55,8 @@ struct gate {
 	/* State of the current save. */
 	bool is_running;
 	bool has_filler;   /* the pipe still holds the filler */
-	size_t in_pipe;    /* number of bytes in the pipe once QEMU is held in its next write */
+	/* how many bytes the pipe will contain when QEMU is held in its next write */
+	size_t in_pipe;
 	/* number of blob bytes that QEMU has written into the pipe so far (some may still be in
 	 * it). The next write starts at this byte of the blob */
 	size_t passed;
@@ -91,7 +92,8 @@ static bool status_value(const char *status, const char *name, int base, int fie
 }
 
 /* Find QEMU's user, who must own the pipe. Refuse a QEMU that does not ignore SIGPIPE: if we die,
- * it would get this signal and die too. (All known versions of QEMU ignore it.) */
+ * the kernel would send QEMU this signal, and QEMU would die too. (All known versions of QEMU
+ * ignore SIGPIPE.) */
 static int look_at_process(pid_t pid, uid_t *ret_uid, struct error *ret_error)
 {
 	AUTO_FREE char *status = NULL;
@@ -328,8 +330,8 @@ static int64_t vector_size(const struct gate *g, unsigned long address, unsigned
 	return size;
 }
 
-/* If QEMU's main thread sleeps in a write to our pipe, returns the size of that write; otherwise
- * 0. */
+/* If QEMU's main thread sleeps in a write to our pipe, returns the size of that write. Returns 0 if
+ * it does not, or -errno. */
 static int64_t sleeping_write(const struct gate *g)
 {
 	unsigned long fd, address, count;

@@ -67,9 +67,10 @@ struct gate;
 int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
 	      struct error *ret_error) __attribute__((warn_unused_result));
 
-/* If the calling thread ends, release QEMU at once (letgo.h). This works until gate_close(), or
- * until gate_abandon() has to close the pipe. Call this from the thread that seals, outside of a
- * pause. Does nothing if gate_guard() was called before, or if letgo_init() was not called. */
+/* Arrange that QEMU is released at once when the calling thread ends (letgo.h). This works until
+ * gate_close(), or until gate_abandon() has to close the pipe. Call this from the thread that
+ * seals, outside of a pause. Does nothing if gate_guard() was called before, or if letgo_init() was
+ * not called. */
 void gate_guard(struct gate *g);
 
 /* Release QEMU, even if it sleeps in a write, and free @g. Accepts NULL, returns NULL. */
@@ -101,9 +102,11 @@ int gate_stop(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_re
  * Returns -EFBIG, -EPROTO, -ESRCH or another -errno on error; then call gate_abandon(). */
 int gate_advance(struct gate *g) __attribute__((warn_unused_result));
 
-/* Call gate_advance() until it returns 1. Returns 0 if QEMU is held in a write that looks like the
- * last one (now scan); -ECANCELED if the last write did not hold QEMU, and the guest runs already;
- * -ETIMEDOUT; or an error of gate_advance(). */
+/* Call gate_advance() until it returns 1.
+ * Returns 0 if QEMU is held in a write that looks like the last one: now scan;
+ * -ECANCELED: the last write did not hold QEMU, and the guest runs already;
+ * -ETIMEDOUT;
+ * or an error of gate_advance(). */
 int gate_wait_end(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
 /* Let the last write through, so that the guest runs. Waits for the answer and returns the blob,

@@ -32,10 +32,10 @@
 
 struct guestclock;
 
-/* Open the clock of the QEMU behind @q, process @pid. @is_tcg: the caller knows that QEMU does not
- * use KVM; if false, sends QEMU a command to find out. If @is_wanted is false, the clock is never
- * set: only the lost time is counted. @step_max_ns: the largest step forward. Returns NULL if there
- * is no memory. */
+/* Open the clock of the QEMU behind @q, process @pid. If @is_tcg, the caller knows that QEMU does
+ * not use KVM; if not, this function asks QEMU whether it does. If @is_wanted is false, the clock
+ * is never set: only the lost time is counted. @step_max_ns: the largest step forward. Returns NULL
+ * if there is no memory. */
 struct guestclock *guestclock_open(struct qmp *q, pid_t pid, bool is_tcg, bool is_wanted,
 				   uint64_t step_max_ns);
 struct guestclock *guestclock_close(struct guestclock *clock); /* accepts NULL, returns NULL */
@@ -79,13 +79,13 @@ int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
 		     struct clock_words *ret_words) __attribute__((warn_unused_result));
 
 /* Set the clock of a QEMU (process @pid) that has loaded @blob and has not yet started the guest.
- * The clock is a few numbers in QEMU's memory (struct clock_words). If they are equal to @saved and
- * to those in @blob, set them to @wanted, within the limits of clock_step().
+ * If the clock words in QEMU's memory are equal to @saved and to those in @blob, set them to
+ * @wanted, within the limits of clock_step().
  * Returns 0 and sets *ret_step_ns to the size of the step;
  * -ENOENT, -EMSGSIZE: QEMU's clock words were not found;
  * -ESTALE: the clock words in QEMU, in @saved and in @blob are not all equal;
  * -EBUSY: the guest runs;
- * -EFAULT: they cannot be read or written. */
+ * -EFAULT: QEMU's clock words cannot be read or written. */
 int guestclock_promote(pid_t pid, const uint8_t *blob, size_t size, const struct clock_words *saved,
 		       const struct clock_words *wanted, uint64_t step_max_ns, uint64_t ticks_per_s,
 		       uint64_t *ret_step_ns) __attribute__((warn_unused_result));

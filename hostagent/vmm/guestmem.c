@@ -26,7 +26,7 @@ struct guestmem {
 	pid_t pid;
 	struct vmm_block blocks[VMM_BLOCKS_MAX];
 	const uint8_t *mapped[VMM_BLOCKS_MAX]; /* our mapping of each block, or NULL */
-	/* of each mapped block: the descriptor of its file, and where in the file it begins */
+	/* for each mapped block: the descriptor of its file, and the block's offset in that file */
 	int file[VMM_BLOCKS_MAX];
 	uint64_t file_at[VMM_BLOCKS_MAX];
 	uint32_t n_blocks;

@@ -54,9 +54,9 @@ int guestmem_read_once(const struct guestmem *m, const struct page_range *ranges
 /* Does what guestmem_read() does, but always through QEMU's page table, never through our mapping.
  * Use this for pages that the guest may have given back (balloon, free page reporting). The file
  * has a hole at such a page. Reading the hole through our mapping would fill it without QEMU's page
- * table, and no scan would report that. If there is no memory to fill it, which is common with huge
- * pages, this process would get SIGBUS. Read through QEMU's page table, the filled hole is reported
- * by the next scan, and a lack of memory gives -EFAULT. */
+ * table, and no scan would report that. If there is no memory to fill the hole, which is common
+ * with huge pages, this process would get SIGBUS. If the hole is read through QEMU's page table,
+ * the next scan reports the page, and a lack of memory gives -EFAULT. */
 int guestmem_read_through(const struct guestmem *m, const struct page_range *ranges,
 			  uint32_t n_ranges, uint8_t *ret_pages)
 	__attribute__((warn_unused_result));

@@ -25,8 +25,8 @@
 #include "base/error.h"
 #include "vmm/page_range.h"
 
-/* Create a userfaultfd in @pid. *ret_fd (CLOEXEC, non-blocking) belongs to the caller. Blocks up to
- * @timeout_ns. The process is left as it was, even on error.
+/* Create a userfaultfd in @pid. *ret_fd (CLOEXEC, non-blocking) belongs to the caller. Blocks for
+ * up to @timeout_ns. The process is left as it was, even on error.
  * Returns 0;
  * -ESRCH: there is no such process;
  * -EPERM: we have no right to trace it; *ret_error says what is missing;

@@ -70,7 +70,9 @@ static int odd_answer(struct inspection *in, const char *command)
 	return error_set(in->error, -EPROTO, "QEMU's answer to %s is not understood", command);
 }
 
-/* Read a QOM property. Returns 1 (the caller owns *ret_value); 0 if there is no such property; or
+/* Read a QOM property.
+ * Returns 1, and the caller owns *ret_value;
+ * 0: there is no such property;
  * -errno. */
 static int get_property(struct inspection *in, const char *path, const char *property,
 			json_t **ret_value)
@@ -143,8 +145,8 @@ static int step_status(struct inspection *in)
 	return 0;
 }
 
-/* Find QEMU's process by one of its threads. The peer of the monitor's socket can be another
- * process: a manager (libvirt) that made the socket and passed it to QEMU. */
+/* Find QEMU's process by one of its threads. Do not use the peer of the monitor's socket, which can
+ * be another process: a manager (libvirt) that made the socket and passed it to QEMU. */
 static pid_t process_of_thread(long long tid)
 {
 	AUTO_FREE char *status = NULL;
@@ -214,9 +216,9 @@ static int main_memory_id(struct inspection *in, char *ret_id, size_t size)
 	return 0;
 }
 
-/* Find a block's address in the process. If neither the monitor nor QEMU's own list gave it, ask
- * the monitor for the address behind a guest address. This works only if the guest maps the
- * block. */
+/* Find a block's address in the process. If neither the monitor nor QEMU's own list gave the
+ * address, ask the monitor for the address behind a guest address. This works only if the guest
+ * maps the block. */
 static int locate(struct inspection *in, const char *mtree, const struct inspect_ramblock *ram,
 		  struct vmm_block *b)
 {
@@ -455,7 +457,8 @@ static int add_nic(struct inspection *in, const char *path, const char *type, co
 	return r;
 }
 
-/* Check @child, an entry of qom-list, which can be a device or something else. */
+/* If @child, an entry of qom-list, is a device, check the device. If the device is a network card,
+ * add it to the NICs. */
 static int look_at_child(struct inspection *in, const char *parent, const json_t *child)
 {
 	AUTO(json_decref) json_t *netdev = NULL;

@@ -60,14 +60,17 @@ struct vmm_obstacles {
 /* Add a copy of @obstacle, or only count it if there is no room. */
 void vmm_obstacles_add(struct vmm_obstacles *obstacles, const struct error *obstacle);
 
-/* Inspect the QEMU behind @q. On error *ret_error holds the text for the operator.
- * Returns 0; -ENOTSUP if this VM cannot be protected as it was started (*ret_error names what to
- * change); -EPROTO if QEMU answered something we do not understand; or an error of qmp_wait(). */
+/* Inspect the QEMU behind @q.
+ * Returns 0;
+ * -ENOTSUP: this VM cannot be protected as it was started; *ret_error names what to change;
+ * -EPROTO: we do not understand an answer of QEMU;
+ * or an error of qmp_wait().
+ * On error *ret_error holds the text for the operator. */
 int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Does what vmm_inspect() does, but adds each reason for -ENOTSUP to @obstacles and goes on. If it
- * found obstacles, *ret_info is good for a report only: blocks and cards can be missing in it.
+/* Does what vmm_inspect() does, but adds each reason for -ENOTSUP to @obstacles and goes on. If
+ * obstacles were added, use *ret_info only for a report: blocks and cards can be missing in it.
  * Returns 0 or an error of vmm_inspect() other than -ENOTSUP. */
 int vmm_inspect_all(struct qmp *q, struct vmm_info *ret_info, struct vmm_obstacles *obstacles,
 		    struct error *ret_error) __attribute__((warn_unused_result));

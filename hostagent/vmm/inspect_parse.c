@@ -107,9 +107,9 @@ static const struct {
 	enum inspect_use use;
 	const char *hint;
 } uses[] = {
-	/* The firmware image. QEMU fills this block at the first reset, but not if it was started
-	 * with -incoming (rom_reset): a migration would fill it. So we must replicate the block.
-	 * Otherwise a guest that reboots after a failover would find an empty BIOS. */
+	/* The firmware image. QEMU fills this block at the first reset, but not after a start with
+	 * -incoming (rom_reset), because a migration would fill the block. So we must replicate the
+	 * block. Otherwise a guest that reboots after a failover would find an empty BIOS. */
 	{"pc.bios", INSPECT_REPLICATE_OTHER, NULL},
 	/* This block is read-only to the guest. It is empty on a machine with fw_cfg, whose option
 	 * ROMs are fw_cfg files or PCI ROM BARs. SeaBIOS copies them to shadow RAM, which is part

@@ -35,15 +35,18 @@ enum inspect_use {
 };
 
 /* Parse `info ramblock`.
- * Returns 0; -EPROTO if a line is not understood (*ret_error names it); or -E2BIG if there are more
- * than INSPECT_RAMBLOCKS_MAX blocks. */
+ * Returns 0;
+ * -EPROTO: a line is not understood; *ret_error names it;
+ * -E2BIG: there are more than INSPECT_RAMBLOCKS_MAX blocks. */
 int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_blocks,
 			    uint32_t *ret_n_blocks, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Parse the answer to `gpa2hva`, such as "Host virtual address for 0x0 (pc.ram) is 0x7f...". The
- * block that it names must be @name. Returns 0; -ENOENT if there is no RAM at that guest address;
- * or -EPROTO if the answer is not understood or another block is at that address. */
+ * block that it names must be @name.
+ * Returns 0;
+ * -ENOENT: there is no RAM at that guest address;
+ * -EPROTO: the answer is not understood, or another block is at that address. */
 int inspect_parse_hva(const char *text, const char *name, uint64_t *ret_hva)
 	__attribute__((warn_unused_result));
 

@@ -60,8 +60,8 @@ int vmm_inventory_add_network(struct vmm_inventory *inventory, const char *info_
 	 *	NAME: index=0,type=nic,...
 	 *	 \ NAME: index=0,type=tap,...
 	 *	  - NAME: type=filter-dump,...
-	 * The line "hub 0" above a hub's ports has no type and is skipped, but its ports are
-	 * not. */
+	 * The line "hub 0" above a hub's ports has no type, and is skipped. The lines of the ports
+	 * are not skipped. */
 	while (*line && r == 0) {
 		char copy[256], name[64], type[48], text[VMM_ITEM_NAME_BYTES];
 		size_t size = strcspn(line, "\r\n");
@@ -114,8 +114,8 @@ int vmm_inventory_add_disks(struct vmm_inventory *inventory, const json_t *query
 	return r;
 }
 
-/* List media, too: the standby's drive always has the medium that its command file names, so it
- * does not follow a change of a medium. */
+/* List media, too: the standby's drive always has the medium that its command file names, so the
+ * standby does not follow a change of a medium. */
 int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query_block)
 {
 	size_t i;

@@ -55,7 +55,8 @@ struct vmm_inventory {
 	struct vmm_item items[VMM_ITEMS_MAX];
 };
 
-/* Each of these functions adds the items in one of QEMU's answers to @inventory. Pure. Returns 0;
+/* Each of these functions reads one of QEMU's answers, and adds the items in it to @inventory.
+ * Pure. Returns 0;
  * -EPROTO: the answer is not understood;
  * -E2BIG: there are more than VMM_ITEMS_MAX items. */
 int vmm_inventory_add_devices(struct vmm_inventory *inventory, const json_t *qom_list)
@@ -79,11 +80,11 @@ struct vmm_change {
 bool vmm_inventory_differs(const struct vmm_inventory *base, const struct vmm_inventory *now,
 			   struct vmm_change *ret_change);
 
-/* Ask QEMU for all lists at once. Then check whether @covered names exactly the writable disks.
- * Takes some 3 ms, in which the guest keeps running. Call it only while no command is in flight on
- * @q.
+/* Ask QEMU for all lists at once. Then check whether @covered names all writable disks and no
+ * others. Takes some 3 ms, in which the guest keeps running. Call it only while no command is in
+ * flight on @q.
  * Returns 0;
- * -ENOTSUP: @covered does not list exactly the writable disks; *ret_inventory is valid;
+ * -ENOTSUP: @covered misses a writable disk, or names another one; *ret_inventory is valid;
  * -EPROTO, -E2BIG or an error of qmp_execute().
  * On error *ret_error has the text. */
 int vmm_inventory_take(struct qmp *q, struct vmm_covered covered,

@@ -34,8 +34,9 @@ struct letgo {
 static int server_fd = -1; /* the agent's end of the socket */
 static struct {
 	pthread_mutex_t lock;
-	pid_t pid; /* id of the process that letgo_init() forked; 0: none, or we have waited for its
-		    * end */
+	/* id of the process that letgo_init() forked; 0: none, or the process has ended and was
+	 * reaped */
+	pid_t pid;
 } start = {PTHREAD_MUTEX_INITIALIZER, 0};
 
 /* ---- the process */

@@ -12,9 +12,10 @@
  *					the guest runs
  *
  * The process is forked while the agent has little memory, and keeps none of the agent's
- * descriptors. The process is not a child of the agent. A child that ended after an exec would
- * remain a zombie, because the agent's next program does not reap it (waitpid()).
- * Without this process the guest also resumes after the agent's death, but later.
+ * descriptors. The process is not a child of the agent: when a child ends, it remains a zombie
+ * until its parent reaps it (waitpid()), and the agent's next program, which the agent becomes by
+ * exec, would not do so. Without this process the guest also resumes after the agent's death, but
+ * later.
  *
  * Where: main.c makes the process, the engine's thread registers a pipe.
  * Threads: call letgo_init() before any other thread is made. Call letgo_open() from the thread
@@ -28,9 +29,9 @@
 struct letgo;
 
 /* Fork the process that releases QEMU. After the agent has ended, this process empties the pipes of
- * all QEMUs, and ends. Returns 0 or -errno. After -errno, letgo_open() fails. @may_wait: wait until
- * the process has been made. On a busy host that takes tens of ms. So an agent whose guests stand
- * still passes false, and letgo_open() waits instead. */
+ * all QEMUs, and ends. If @may_wait is true, this function waits until the process was made, which
+ * takes tens of ms on a busy host. So an agent whose guests stand still passes false; letgo_open()
+ * then waits instead. Returns 0 or -errno. After -errno, letgo_open() fails. */
 int letgo_init(bool may_wait) __attribute__((warn_unused_result));
 
 /* Make the releasing process empty the pipe when the calling thread ends. @pipe_read: the pipe's

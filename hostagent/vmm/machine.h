@@ -63,8 +63,10 @@ bool vmm_machine_is_same(const struct vmm_machine *a, const struct vmm_machine *
 
 /* Check whether a standby with machine @standby can continue @primary's guest. Both lists must be
  * sorted. The properties of a part are compared only if both sides have this part in the same
- * place. Returns 0 if the standby can continue the guest, or -EINVAL if it cannot; @ret_text (@size
- * bytes) then names the first differences and how many more there are. */
+ * place.
+ * Returns 0 if the standby can continue the guest;
+ * -EINVAL: it cannot. @ret_text (@size bytes) then names the first differences, and says how many
+ * more there are. */
 int vmm_machine_compare(const struct vmm_machine *primary, const struct vmm_machine *standby,
 			char *ret_text, size_t size) __attribute__((warn_unused_result));
 

@@ -47,7 +47,8 @@
  *
  * A mirror consists of two objects in QEMU: a node (the NBD client) and a job. Both have the id
  * that mirror_id() gives. Both stay when the agent is killed. After the server has ended, the job
- * ends at the first write. The node stays until the next mirror_begin() or mirror_remove().
+ * ends at the guest's next write. The node of a killed agent stays until the next mirror_begin() or
+ * mirror_remove().
  *
  * Where: the epoch engine. Threads: only the thread that uses the qmp client.
  */
@@ -123,8 +124,11 @@ int mirror_begin(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
 	__attribute__((warn_unused_result));
 
 /* Take over the mirror of @disk that the agent's previous program began and that was READY. @m must
- * be OFF; on success it is READY. Returns 0; -EIO: the mirror no longer exists, or the server lacks
- * writes; or an error of mirror_check(). On error *ret_error has the text, and @m is OFF. */
+ * be OFF. On success @m is READY.
+ * Returns 0;
+ * -EIO: the mirror no longer exists, or the server lacks writes;
+ * or an error of mirror_check().
+ * On error *ret_error has the text, and @m is OFF. */
 int mirror_resume(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -77,8 +77,8 @@ int vmm_outside_judge_tpms(const json_t *query_tpm, struct vmm_obstacles *obstac
 	return 0;
 }
 
-/* Does the device at @qdev let other guests write to its disk? Returns 1, 0 or an error of
- * qmp_execute(). */
+/* Does the device at @qdev let other guests write to its disk? Returns 1 if it does, 0 if not, or
+ * an error of qmp_execute(). */
 static int is_shared(struct qmp *q, const char *qdev)
 {
 	AUTO(json_decref) json_t *value = NULL;

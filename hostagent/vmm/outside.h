@@ -30,8 +30,11 @@ int vmm_outside_judge_tpms(const json_t *query_tpm, struct vmm_obstacles *obstac
 	__attribute__((warn_unused_result));
 
 /* Ask QEMU for its TPMs, and for disks that other guests can write to. Adds an obstacle for each
- * that cannot be protected. Returns 0; -EPROTO if an answer is not understood; or an error of
- * qmp_execute(). *ret_error has the text of each error. */
+ * that cannot be protected.
+ * Returns 0;
+ * -EPROTO: an answer is not understood;
+ * or an error of qmp_execute().
+ * On error *ret_error has the text. */
 int vmm_outside_ask(struct qmp *q, struct vmm_obstacles *obstacles, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

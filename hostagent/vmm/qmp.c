@@ -37,7 +37,8 @@ struct qmp {
 	int fd;
 	pid_t pid;
 	int broken;	  /* 0, or the negative errno that every later call returns */
-	/* the command that was sent without its last brace, borrowed; NULL if none is armed */
+	/* the armed command, which was sent without its last brace; borrowed. NULL: no command is
+	 * armed */
 	const char *armed;
 	struct pending pending[QMP_IN_FLIGHT_MAX]; /* oldest first */
 	unsigned int n_pending;
@@ -175,8 +176,9 @@ static int read_some(struct qmp *q)
 	return take_messages(q);
 }
 
-/* Sleep until one of @events or until @deadline_ns. Returns 0 even if no event came, or -ETIMEDOUT
- * if the deadline had passed before the call. */
+/* Sleep until one of @events comes on @fd, or until @deadline_ns. If the deadline has passed
+ * already, returns -ETIMEDOUT at once. Otherwise returns 0, even if no event came: the caller must
+ * check. */
 static int wait_fd(int fd, short events, uint64_t deadline_ns)
 {
 	struct pollfd p = {.fd = fd, .events = events};
@@ -199,7 +201,7 @@ static uint64_t deadline_after(uint64_t timeout_ns)
 	return timeout_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + timeout_ns;
 }
 
-/* Write all of @text, with @fd (or -1) attached to its first byte. */
+/* Write all of @text, and pass the descriptor @fd (-1: none) with its first byte. */
 static int write_all(struct qmp *q, const char *text, size_t size, int fd)
 {
 	uint64_t deadline_ns = deadline_after(WRITE_TIMEOUT_NS);
@@ -250,9 +252,10 @@ static int put(struct outgoing *out, const char *text, size_t size)
 	return 0;
 }
 
-/* Complete the armed command with @finish ("" if none is armed), send @command, and arm @next, all
- * in one write. @command and @next may be NULL. Answers to the first @n_abandoned commands that
- * this write completes are dropped. */
+/* In one write: send @finish, the end of the armed command ("" if none is armed); send @command
+ * (NULL: none); and arm @next (NULL: none), that is, send all but its closing brace. So this write
+ * can complete two commands: the armed one and @command, in this order. When the answers to the
+ * first @n_abandoned of them arrive, they are dropped. @fd (-1: none) is passed with the write. */
 static int send_text(struct qmp *q, const char *finish, const char *command, const char *next,
 		     unsigned int n_abandoned, int fd)
 {

@@ -77,9 +77,9 @@ struct qmp *qmp_close(struct qmp *q);
 
 void qmp_set_event_handler(struct qmp *q, qmp_event_fn handler, void *arg);
 
-/* the socket, borrowed. Call qmp_pump() when it becomes readable */
+/* Returns the socket, borrowed. Call qmp_pump() when it becomes readable. */
 int qmp_fd(const struct qmp *q);
-/* the process that made the socket (SO_PEERCRED): usually QEMU */
+/* Returns the process that made the socket (SO_PEERCRED): usually QEMU. */
 pid_t qmp_pid(const struct qmp *q);
 
 /* Returns "Class: description" of QEMU's last error, or what broke the connection; "": no error
@@ -127,8 +127,8 @@ char *qmp_render(const char *command, json_t *args) __attribute__((warn_unused_r
  * *ret_return and frees it with json_decref(). @ret_return can be NULL.
  * Returns 0;
  * -EREMOTEIO: QEMU answered with an error (see qmp_error());
- * -ETIMEDOUT: no answer came within @timeout_ns. The command needs no other qmp_wait(), but can
- *   still run;
+ * -ETIMEDOUT: no answer came within @timeout_ns. Do not call qmp_wait() again for this command,
+ *   which QEMU can still carry out;
  * -EPROTO, -EMSGSIZE, -ECONNRESET (QEMU closed the connection): the monitor is lost; call
  * qmp_close();
  * -EINVAL: no command needs a qmp_wait(). */
@@ -138,14 +138,16 @@ int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 /* Wait for the next @event, or for the answer to the oldest command, whichever comes first. Get the
  * answer with qmp_wait(). If @event is NULL, wait only for the answer. @event is borrowed for the
  * call.
- * Returns 0 if the event came, 1 if the answer came;
+ * Returns 0 if the event came;
+ * 1: the answer came;
  * -ETIMEDOUT: neither came within @timeout_ns;
  * -EINVAL: no command is in flight;
  * or another error of qmp_wait(). */
 int qmp_wait_event(struct qmp *q, const char *event, uint64_t timeout_ns)
 	__attribute__((warn_unused_result));
 
-/* Call qmp_send() and qmp_wait(). Returns -EBUSY if another command is in flight. */
+/* Call qmp_send() and qmp_wait(). Returns what they return. Returns -EBUSY if another command is in
+ * flight. */
 int qmp_execute(struct qmp *q, const char *command, json_t *args, uint64_t timeout_ns,
 		json_t **ret_return) __attribute__((warn_unused_result));
 

@@ -1,9 +1,8 @@
 /* qtree.h - reads the devices of a machine from the text of QEMU's `info qtree`. Pure.
  *
  * Why: `info qtree` lists every device with its place and all its properties. The text has the same
- * form for a running machine and for one that waits for its state. Some properties differ between
- * these two machines. This parser leaves them out, and also properties that name something on the
- * host.
+ * form for a running machine and for one that waits for its state. This parser leaves out the
+ * properties that differ between these two machines, and those that name something on the host.
  *
  *	text of `info qtree`                     key in the list (machine.h)
  *	bus: main-system-bus

@@ -34,7 +34,8 @@ static uint64_t word_at(const uint8_t *bytes, size_t offset)
 	return word;
 }
 
-/* Take the address of the RAMBlock @of_qemu, if it is one of @blocks. */
+/* If the RAMBlock @of_qemu, a copy of QEMU's struct, is one of @blocks, set the address of that
+ * block. */
 static void take_address(const uint8_t *of_qemu, struct inspect_ramblock *blocks, uint32_t n_blocks)
 {
 	const char *name = (const char *)of_qemu + NAME_OFFSET;

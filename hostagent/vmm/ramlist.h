@@ -25,7 +25,8 @@
 
 #include "vmm/inspect_parse.h"
 
-/* Set the member hva of those @blocks that have none and are in the list of QEMU, process @pid.
+/* For each of @blocks that has no address yet, and is in the list of QEMU (process @pid), set the
+ * address (the member hva).
  * Returns 0, even if some blocks were not found;
  * -ENOENT, -EMSGSIZE: this QEMU does not export the list as we know it;
  * -EPROTO: the list does not end;

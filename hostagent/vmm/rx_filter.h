@@ -3,10 +3,10 @@
  *
  * Why: a virtio-net card with ctrl_vlan=on (the default) has a table of VLAN ids, which the guest's
  * driver fills. The card passes a frame with a VLAN tag to the guest only if the tag's id is in the
- * table. QEMU saves this table, but empties it when it loads a state. So after a failover the guest
- * would receive no frames with a VLAN tag. With ctrl_vlan=off the card has no filter, and nothing
- * is lost. In QEMU 7.2 this happens as follows: virtio_load() sets the features after the device's
- * own part, and virtio_net_set_features() clears the table.
+ * table. QEMU saves this table, but empties it when it loads a state: virtio_load() of QEMU 7.2
+ * sets the features after it has loaded the device's own part, and virtio_net_set_features() clears
+ * the table. So after a failover the guest would receive no frames with a VLAN tag. With
+ * ctrl_vlan=off the card has no filter, and nothing is lost.
  *
  * Windows' driver puts all VLAN ids into the table, even if the guest uses no VLAN. So a guest with
  * a full table is not refused. If a Windows guest does use VLANs, it receives no frames with a VLAN

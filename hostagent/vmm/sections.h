@@ -5,10 +5,10 @@
  * know, before we send the epoch, that the standby might be unable to load it. The check does not
  * make the pause longer.
  *
- * Sections have no length. Each ends with a footer that repeats the section's number. The next
- * section's header, or the end of the state, follows. The parser searches for this sequence. Some
- * devices have a section only at some times. So a different mark proves nothing: it is only a
- * reason to check for a change of devices (inventory.h).
+ * Sections do not store their length. Each ends with a footer that repeats the section's number.
+ * After the footer comes the next section's header, or the end of the state. The parser searches
+ * for this sequence. Some devices have a section only at some times. So a different mark proves
+ * nothing: it is only a reason to check for a change of devices (inventory.h).
  *
  * Where: engine_watch.c. Pure. Threads: any.
  */

@@ -15,8 +15,12 @@
 #include <sys/types.h>
 
 /* Find the address in process @pid of its exported variable @name, which must have @size_bytes
- * bytes. Returns 0; -ENOENT if the program does not export the variable; -EMSGSIZE if the variable
- * has a different size; -EINVAL if the program's file is not understood; or -errno of open(). */
+ * bytes.
+ * Returns 0;
+ * -ENOENT: the program does not export the variable;
+ * -EMSGSIZE: the variable has a different size;
+ * -EINVAL: the program's file is not understood;
+ * -errno of open(). */
 int symbol_find(pid_t pid, const char *name, uint64_t size_bytes, uint64_t *ret_address)
 	__attribute__((warn_unused_result));
 

@@ -47,7 +47,8 @@ static int read_iff(pid_t pid, int fd, char ret_name[VMM_TAP_NAME_BYTES])
 	return 0;
 }
 
-/* Returns 1 if the device of @pid's descriptor @fd is in our network namespace, 0 if it is not, or
+/* Returns 1 if the device of @pid's descriptor @fd is in our network namespace;
+ * 0: it is in another one;
  * -errno. */
 static int is_here(pid_t pid, int fd)
 {
@@ -215,8 +216,8 @@ int vmm_taps_judge(const struct vmm_taps *taps, const struct tap_names *allowed,
 		names, allowed->name[0]);
 }
 
-/* Find the value of the option @key, such as "fd=", in the @size bytes of @line. Returns its size,
- * or 0 if there is no such option. */
+/* Find the value of the option @key, such as "fd=", in the @size bytes of @line. Returns the
+ * value's size, or 0 if there is no such option. */
 static size_t find_option(const char *line, size_t size, const char *key, const char **ret_value)
 {
 	size_t key_size = strlen(key);

@@ -65,8 +65,9 @@ int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Check that @taps has exactly the taps named @allowed, all in this network namespace. Pure.
- * Returns 0, or -ENOTSUP if other taps are open, or the kernel serves a card (n_vhost); *ret_error
- * then says what is open, which taps are allowed and what to do. */
+ * Returns 0;
+ * -ENOTSUP: other taps are open, an allowed tap is not open, or the kernel serves a card (n_vhost).
+ * *ret_error then says what is open, which taps are allowed and what to do. */
 int vmm_taps_judge(const struct vmm_taps *taps, const struct tap_names *allowed,
 		   struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -89,7 +89,7 @@ static uint64_t time_writes(volatile uint8_t *pages, uint32_t n_pages)
 }
 
 /* Check with our own pages that a scan reports exactly the written pages. Also measure how long a
- * write to a protected page takes. Called when the kernel is known to have the features. */
+ * write to a protected page takes. Call this only after enable() has succeeded. */
 static int probe_scan(int uffd, int pagemap, uint8_t *pages, uint64_t *ret_fault_ns,
 		      struct error *ret_error)
 {

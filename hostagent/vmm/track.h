@@ -34,8 +34,10 @@
 
 struct track;
 
-/* Test on a page of our own whether this kernel can track. Returns 0; -ENOTSUP if it cannot
- * (*ret_error names what is missing); or -EPERM if the agent lacks the right. */
+/* Test on a page of our own whether this kernel can track.
+ * Returns 0;
+ * -ENOTSUP: it cannot; *ret_error names what is missing;
+ * -EPERM: the agent lacks the right. */
 int track_probe(struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Start to track the @n_blocks @blocks (copied) of @pid. Stops the process for well under a
@@ -60,10 +62,10 @@ enum track_scan_mode {
  * range. Writes at most @max_ranges (>= 1) ranges to @ret_ranges, and their number to
  * *ret_n_ranges. A pass goes from the first page to the last, in one or more calls. Use the same
  * mode for all calls of a pass.
- * Returns 0: the pass is complete; the next call starts a new pass.
- * Returns 1: the array is full; the next call continues the pass.
- * Returns -ESRCH if the process is gone, or another -errno if tracking is broken; call
- * track_close(). */
+ * Returns 0: the pass is complete; the next call starts a new pass;
+ * 1: the array is full; the next call continues the pass;
+ * -ESRCH: the process is gone; call track_close();
+ * another -errno: tracking is broken; call track_close(). */
 int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *ret_ranges,
 	       uint32_t max_ranges, uint32_t *ret_n_ranges) __attribute__((warn_unused_result));
 
@@ -71,13 +73,16 @@ int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *re
  * track_open() has measured this on our own memory. */
 uint64_t track_fault_ns(const struct track *t);
 
-/* For the agent's next program (epoch/handed.h). track_hand_on() frees @t and returns its
- * userfaultfd, which the caller now owns: the kernel goes on tracking. track_resume() continues
- * with this userfaultfd: every page that was written since the last TRACK_PROTECT is still marked.
- * @fault_ns: from track_fault_ns(). On success the tracker owns @uffd; on error the caller still
- * does. Returns 0;
- * -ENOMEM, or the errors of opening the process's files. */
+/* Hand the tracking on to the agent's next program (epoch/handed.h). Frees @t and returns its
+ * userfaultfd, which the caller now owns. The kernel goes on tracking. */
 int track_hand_on(struct track *t);
+
+/* Continue with the userfaultfd @uffd of track_hand_on(). Every page that was written since the
+ * last TRACK_PROTECT is still marked as written. @fault_ns: from track_fault_ns(). On success the
+ * tracker owns @uffd; on error the caller still does.
+ * Returns 0;
+ * -ENOMEM;
+ * or an error of opening the process's files. */
 int track_resume(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks, int uffd,
 		 uint64_t fault_ns, struct track **ret_track, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -192,12 +192,17 @@ static struct gateway *gateway_start(void (*script)(struct gateway *g), unsigned
 	return g;
 }
 
-static void gateway_stop(struct gateway *g)
+static void gateway_free(struct gateway *g)
 {
-	pthread_join(g->thread, NULL);
 	wire_tls_free(g->tls);
 	fd_close(g->fd);
 	free(g);
+}
+
+static void gateway_stop(struct gateway *g)
+{
+	pthread_join(g->thread, NULL);
+	gateway_free(g);
 }
 
 #endif

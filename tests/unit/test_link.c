@@ -134,6 +134,33 @@ static void refusal_is_readable(void **state)
 	gateway_stop(g);
 }
 
+/* Refuse an open session, and be gone. */
+static void script_refuse_and_close(struct gateway *g)
+{
+	script_refuse_later(g);
+	(void)shutdown(g->fd, SHUT_RDWR);
+}
+
+/* A send that fails because the peer is gone does not hide why the peer has refused. */
+static void refusal_is_read_when_a_send_fails(void **state)
+{
+	const struct wire_hello hello = primary_hello();
+	const struct wire_header ack = {.type = WIRE_EPOCH_ACK, .epoch = 1};
+	struct wire_welcome welcome;
+	struct gateway *g;
+	struct link *link;
+
+	(void)state;
+	g = gateway_start(script_refuse_and_close, WIRE_PEER_HOST, &link);
+	assert_int_equal(link_handshake(link, &hello, 7, 0, soon(), &welcome), 0);
+	pthread_join(g->thread, NULL);
+	assert_int_equal(link_send(link, &ack, NULL, 0), -EACCES);
+	assert_string_equal(link_error(link), "gateway: refused: term 9 rules web1");
+	assert_int_equal(link_refused_code(link), WIRE_REFUSED_STALE_TERM);
+	link_free(link);
+	gateway_free(g);
+}
+
 static void script_listen(struct gateway *g)
 {
 	struct wire_frame frame;
@@ -423,6 +450,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(handshake_and_frames),
 		cmocka_unit_test(refusal_is_readable),
+		cmocka_unit_test(refusal_is_read_when_a_send_fails),
 		cmocka_unit_test(wrong_role_is_readable),
 		cmocka_unit_test(broken_gateways),
 		cmocka_unit_test(queue_is_bounded_and_drains),
