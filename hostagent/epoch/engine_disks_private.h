@@ -219,15 +219,19 @@ int engine_verify_encode(struct engine *e, uint64_t epoch) __attribute__((warn_u
 /* Handle a DISK_CHECKED frame. Returns 0; -EPROTO: the frame is not valid. */
 int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
-/* Add figures of the verification to @stats. Returns 0 or an error of wire_stats_add(). */
-int engine_verify_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
+/* May hashes be sent? Only while the disks are in step, and epochs follow each other without a
+ * gap. */
+bool engine_verify_may_send(const struct engine *e);
 /* Begin a pass now, even if the verification has failed before. */
 void engine_verify_begin(struct engine *e);
-/* Has the current pass ended, or is no pass possible? */
-bool engine_verify_is_over(const struct engine *e);
 void engine_verify_close(struct engine_verify *verify);
 
-/* engine_progress.c. Report that the copy of the disks has begun. */
+/* engine_progress.c. Add figures of the disks' verification to @stats. Returns 0 or an error of
+ * wire_stats_add(). */
+int engine_verify_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
+/* Has the current pass over the disks ended, or is no pass possible? */
+bool engine_verify_is_over(const struct engine *e);
+/* Report that the copy of the disks has begun. */
 void engine_copy_begun(struct engine *e);
 /* Ask QEMU how far the copy is, when it is time; report it, and adjust the copy's speed. Call this
  * between two epochs, or while a FULL epoch waits for the copy. */

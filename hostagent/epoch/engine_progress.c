@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -275,4 +276,54 @@ int engine_disks_stats(const struct engine *e, char *stats)
 	if (r == 0)
 		r = engine_ram_stats(e, stats);
 	return r < 0 ? r : engine_verify_stats(e, stats);
+}
+
+/* ---- the verification of the disks */
+
+/* Returns what `vm show` prints for the verification of the disks. */
+static const char *state_of(const struct engine *e)
+{
+	const struct engine_verify *v = &e->verify;
+
+	if (e->config.disk_verify_bytes_per_s == 0)
+		return "off";
+	if (v->finding == FINDING_FAILED)
+		return "failed";
+	if (v->n_left_out == e->disks.n || (engine_stream_is_resumed(&e->stream) &&
+					    !(e->stream.features & WIRE_FEATURE_DISK_HASH)))
+		return "not-possible";
+	if (v->condition == VERIFY_PASSED && v->n_checked == 0 && v->n_unread > 0)
+		return "not-possible";
+	if (v->condition == VERIFY_PASSED)
+		return "done";
+	return engine_verify_may_send(e) ? "running" : "waiting";
+}
+
+int engine_verify_stats(const struct engine *e, char *stats)
+{
+	const struct engine_verify *v = &e->verify;
+	int r = wire_stats_add(stats, "disk_verify", "%s", state_of(e));
+
+	if (r == 0)
+		r = engine_add_text(stats, "disk_verify_why", v->why.text);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_verified_blocks", "%" PRIu64, v->n_checked);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_busy_blocks", "%" PRIu64, v->n_busy);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_unread_blocks", "%" PRIu64, v->n_unread);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_differing_blocks", "%" PRIu64, v->n_differ);
+	if (r == 0) /* 1: blocks differed, and no later pass has ended without an unproven block */
+		r = wire_stats_add(stats, "disk_differs", "%d", v->finding != FINDING_NONE);
+	if (r == 0)
+		r = engine_add_text(stats, "disk_verify_news", v->news);
+	return r;
+}
+
+bool engine_verify_is_over(const struct engine *e)
+{
+	const char *state = state_of(e);
+
+	return e->disks.n == 0 || (strcmp(state, "running") != 0 && strcmp(state, "waiting") != 0);
 }

@@ -192,9 +192,7 @@ static void pass_ends(struct engine *e)
 	say_news(e, text);
 }
 
-/* May hashes be sent? Only while the disks are in step, and epochs follow each other without a
- * gap. */
-static bool may_verify(const struct engine *e)
+bool engine_verify_may_send(const struct engine *e)
 {
 	return e->disks.n > 0 && e->config.disk_verify_bytes_per_s > 0 &&
 	       e->verify.finding != FINDING_FAILED &&
@@ -342,7 +340,7 @@ void engine_verify_tick(struct engine *e)
 			      "disk is copied again");
 	if (e->disks.condition != DISKS_IN_STEP)
 		engine_verify_apart(e);
-	if (!may_verify(e)) {
+	if (!engine_verify_may_send(e)) {
 		drop_batch(e, "nothing can be compared now");
 		return;
 	}
@@ -535,47 +533,7 @@ int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	return 0;
 }
 
-/* ---- figures */
-
-static const char *state_of(const struct engine *e)
-{
-	const struct engine_verify *v = &e->verify;
-
-	if (e->config.disk_verify_bytes_per_s == 0)
-		return "off";
-	if (v->finding == FINDING_FAILED)
-		return "failed";
-	if (v->n_left_out == e->disks.n || (engine_stream_is_resumed(&e->stream) &&
-					    !(e->stream.features & WIRE_FEATURE_DISK_HASH)))
-		return "not-possible";
-	if (v->condition == VERIFY_PASSED && v->n_checked == 0 && v->n_unread > 0)
-		return "not-possible";
-	if (v->condition == VERIFY_PASSED)
-		return "done";
-	return may_verify(e) ? "running" : "waiting";
-}
-
-int engine_verify_stats(const struct engine *e, char *stats)
-{
-	const struct engine_verify *v = &e->verify;
-	int r = wire_stats_add(stats, "disk_verify", "%s", state_of(e));
-
-	if (r == 0)
-		r = engine_add_text(stats, "disk_verify_why", v->why.text);
-	if (r == 0)
-		r = wire_stats_add(stats, "disk_verified_blocks", "%" PRIu64, v->n_checked);
-	if (r == 0)
-		r = wire_stats_add(stats, "disk_busy_blocks", "%" PRIu64, v->n_busy);
-	if (r == 0)
-		r = wire_stats_add(stats, "disk_unread_blocks", "%" PRIu64, v->n_unread);
-	if (r == 0)
-		r = wire_stats_add(stats, "disk_differing_blocks", "%" PRIu64, v->n_differ);
-	if (r == 0) /* 1: blocks differed, and no later pass has ended without an unproven block */
-		r = wire_stats_add(stats, "disk_differs", "%d", v->finding != FINDING_NONE);
-	if (r == 0)
-		r = engine_add_text(stats, "disk_verify_news", v->news);
-	return r;
-}
+/* ---- begin and end */
 
 void engine_verify_begin(struct engine *e)
 {
@@ -585,13 +543,6 @@ void engine_verify_begin(struct engine *e)
 		engine_set_disk_finding(e, FINDING_DIFFERS, "all is compared again");
 	v->answer.n_differ = v->n_tries = 0;
 	begin_pass(e);
-}
-
-bool engine_verify_is_over(const struct engine *e)
-{
-	const char *state = state_of(e);
-
-	return e->disks.n == 0 || (strcmp(state, "running") != 0 && strcmp(state, "waiting") != 0);
 }
 
 void engine_verify_close(struct engine_verify *v)
