@@ -208,14 +208,153 @@ static const struct change move_changes[] = {
 	{MOVE_ENDING, MOVE_NONE, INFO},
 };
 
-#define CONDITION(what)                                                                            \
+static const char *const verify_values[VERIFY_N_CONDITIONS] = {
+	[VERIFY_IDLE] = "idle",
+	[VERIFY_READING] = "reading",
+	[VERIFY_READ] = "read",
+	[VERIFY_SENT] = "sent",
+	[VERIFY_REREADING] = "rereading",
+	[VERIFY_REREAD] = "reread",
+	[VERIFY_COPY] = "copy",
+	[VERIFY_PASSED] = "passed",
+};
+
+/* All changes are logged at DEBUG. Each batch makes the changes between the first values, and a
+ * second log line reports a copy and the end of a pass. */
+static const struct change verify_changes[] = {
+	{VERIFY_IDLE, VERIFY_READING, DEBUG},
+	{VERIFY_READING, VERIFY_READ, DEBUG},
+	{VERIFY_READ, VERIFY_SENT, DEBUG},
+	{VERIFY_SENT, VERIFY_IDLE, DEBUG},
+	/* The batch was given up, or no hash of it could be sent. */
+	{VERIFY_READING, VERIFY_IDLE, DEBUG},
+	{VERIFY_READ, VERIFY_IDLE, DEBUG},
+	/* A repair: a block that differed is read and sent once more. */
+	{VERIFY_IDLE, VERIFY_REREADING, DEBUG},
+	{VERIFY_REREADING, VERIFY_REREAD, DEBUG},
+	{VERIFY_REREADING, VERIFY_IDLE, DEBUG},
+	{VERIFY_REREAD, VERIFY_IDLE, DEBUG},
+	{VERIFY_IDLE, VERIFY_COPY, DEBUG},
+	{VERIFY_COPY, VERIFY_IDLE, DEBUG},
+	{VERIFY_IDLE, VERIFY_PASSED, DEBUG},
+	{VERIFY_PASSED, VERIFY_IDLE, DEBUG},
+};
+
+static const char *const ram_values[RAM_N_CONDITIONS] = {
+	[RAM_IDLE] = "idle",
+	[RAM_READ] = "read",
+	[RAM_SENT] = "sent",
+	[RAM_PASSED] = "passed",
+};
+
+/* All changes are logged at DEBUG. Each batch makes the changes between the first values, and a
+ * second log line reports the end of a pass. */
+static const struct change ram_changes[] = {
+	{RAM_IDLE, RAM_READ, DEBUG},
+	{RAM_READ, RAM_SENT, DEBUG},
+	{RAM_SENT, RAM_IDLE, DEBUG},
+	{RAM_READ, RAM_IDLE, DEBUG}, /* the batch was given up */
+	{RAM_IDLE, RAM_PASSED, DEBUG},
+	{RAM_PASSED, RAM_IDLE, DEBUG},
+};
+
+static const char *const finding_values[FINDING_N_CONDITIONS] = {
+	[FINDING_NONE] = "none",
+	[FINDING_DIFFERS] = "differs",
+	[FINDING_COPIED] = "copied",
+	[FINDING_FAILED] = "failed",
+};
+
+/* Changes at DEBUG have a second log line: for each difference, for a pass that has ended, and for
+ * a pass that an operator begins. */
+static const struct change finding_changes[] = {
+	{FINDING_NONE, FINDING_DIFFERS, DEBUG},
+	{FINDING_DIFFERS, FINDING_COPIED, INFO},
+	{FINDING_COPIED, FINDING_FAILED, LOG_LEVEL_ERROR},
+	{FINDING_DIFFERS, FINDING_FAILED, LOG_LEVEL_ERROR}, /* only disks */
+	{FINDING_DIFFERS, FINDING_NONE, DEBUG},
+	{FINDING_COPIED, FINDING_NONE, DEBUG},
+	/* An operator begins a pass, or a pass could not read all pages of RAM. */
+	{FINDING_COPIED, FINDING_DIFFERS, DEBUG},
+	{FINDING_FAILED, FINDING_DIFFERS, DEBUG},
+};
+
+static const char *const asked_values[ASKED_N_CONDITIONS] = {
+	[ASKED_NONE] = "none",
+	[ASKED_BOTH] = "both",
+	[ASKED_RAM] = "ram",
+	[ASKED_DISKS] = "disks",
+};
+
+/* All changes are logged at DEBUG, because other log lines report the begin and the end. */
+static const struct change asked_changes[] = {
+	{ASKED_NONE, ASKED_BOTH, DEBUG},
+	{ASKED_BOTH, ASKED_RAM, DEBUG},
+	{ASKED_BOTH, ASKED_DISKS, DEBUG},
+	{ASKED_RAM, ASKED_NONE, DEBUG},
+	{ASKED_DISKS, ASKED_NONE, DEBUG},
+	/* An operator asks again before the pass has ended. */
+	{ASKED_RAM, ASKED_BOTH, DEBUG},
+	{ASKED_DISKS, ASKED_BOTH, DEBUG},
+};
+
+static const char *const base_values[BASE_N_CONDITIONS] = {
+	[BASE_NONE] = "none",
+	[BASE_WANTED] = "wanted",
+	[BASE_SENT] = "sent",
+};
+
+/* All changes are logged at DEBUG, because a copy asks many questions. */
+static const struct change base_changes[] = {
+	{BASE_NONE, BASE_WANTED, DEBUG},
+	{BASE_WANTED, BASE_SENT, DEBUG},
+	{BASE_SENT, BASE_WANTED, DEBUG}, /* the next question */
+	{BASE_SENT, BASE_NONE, DEBUG},
+	{BASE_WANTED, BASE_NONE, DEBUG}, /* given up */
+};
+
+static const char *const tracking_values[TRACKING_N_CONDITIONS] = {
+	[TRACKING_LOST] = "lost",
+	[TRACKING_FRESH] = "fresh",
+	[TRACKING_USED] = "used",
+};
+
+/* All changes are logged at DEBUG. Each FULL epoch makes them, and a second log line reports
+ * failures. */
+static const struct change tracking_changes[] = {
+	{TRACKING_LOST, TRACKING_FRESH, DEBUG},
+	{TRACKING_LOST, TRACKING_USED, DEBUG}, /* handed on by the agent's previous program */
+	{TRACKING_FRESH, TRACKING_USED, DEBUG},
+	{TRACKING_FRESH, TRACKING_LOST, DEBUG},
+	{TRACKING_USED, TRACKING_LOST, DEBUG},
+};
+
+static const char *const flush_values[FLUSH_N_CONDITIONS] = {
+	[FLUSH_OBEYED] = "obeyed",
+	[FLUSH_IGNORED] = "ignored",
+	[FLUSH_KEPT] = "kept",
+	[FLUSH_BETWEEN] = "between",
+};
+
+/* All changes are logged at DEBUG, because another log line (disk_flushes=) reports them. */
+static const struct change flush_changes[] = {
+	{FLUSH_OBEYED, FLUSH_IGNORED, DEBUG},
+	{FLUSH_OBEYED, FLUSH_KEPT, DEBUG},
+	{FLUSH_OBEYED, FLUSH_BETWEEN, DEBUG},
+	{FLUSH_IGNORED, FLUSH_OBEYED, DEBUG},
+	{FLUSH_BETWEEN, FLUSH_KEPT, DEBUG},
+};
+
+/* @table: the condition's values and changes, which several conditions can share */
+#define CONDITION_OF(what, text, table)                                                            \
 	const struct condition condition_##what = {                                                \
-		.name = #what,                                                                     \
-		.values = what##_values,                                                           \
-		.n_values = ARRAY_SIZE(what##_values),                                             \
-		.changes = what##_changes,                                                         \
-		.n_changes = ARRAY_SIZE(what##_changes),                                           \
+		.name = text,                                                                      \
+		.values = table##_values,                                                          \
+		.n_values = ARRAY_SIZE(table##_values),                                            \
+		.changes = table##_changes,                                                        \
+		.n_changes = ARRAY_SIZE(table##_changes),                                          \
 	}
+#define CONDITION(what) CONDITION_OF(what, #what, what)
 
 CONDITION(guest);
 CONDITION(output);
@@ -226,6 +365,14 @@ CONDITION(sync);
 CONDITION(cover);
 CONDITION(disks);
 CONDITION(move);
+CONDITION(verify);
+CONDITION(ram);
+CONDITION_OF(ram_finding, "ram-finding", finding);
+CONDITION_OF(disk_finding, "disk-finding", finding);
+CONDITION(asked);
+CONDITION(base);
+CONDITION(tracking);
+CONDITION(flush);
 
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
 		      enum log_level *ret_level)

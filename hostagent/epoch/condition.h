@@ -1,8 +1,8 @@
 /* condition.h - the conditions of an engine, and which changes of each condition are allowed. Pure.
  *
- * An engine has nine conditions that change independently of each other: what the guest does,
+ * An engine has conditions that change independently of each other: what the guest does,
  * where the guest's frames go, and so on. Each condition is one enum with a table of the allowed
- * changes. engine_private.h explains the conditions.
+ * changes. engine_condition_private.h explains the conditions.
  *
  *	guest   RUNS ◄─► SEALING ◄─► SEALING_PAUSED ─► PAUSED_NEWLY ─► PAUSED ─► RUNS
  *	        RUNS ─► STOPPING ─► STOPPED ─► RUNS		all but SEALING* ─► LOST
@@ -16,10 +16,21 @@
  *	cover   WHOLE ◄─► DEVICES    WHOLE ◄─► NET    DEVICES ─► NET
  *	disks   NONE ─► APART ◄─► COPYING ─► IN_STEP ─► APART
  *	move    NONE ◄─► WANTED ─► STOPPED ─► YIELDED ─► ENDING ─► NONE	STOPPED ─► ENDING
+ *	verify  IDLE ─► READING ─► READ ─► SENT ─► IDLE		IDLE ─► REREADING ─► REREAD ─► IDLE
+ *	        IDLE ◄─► COPY		IDLE ◄─► PASSED		READING, READ, REREADING ─► IDLE
+ *	ram     IDLE ─► READ ─► SENT ─► IDLE			IDLE ◄─► PASSED		READ ─► IDLE
+ *	ram-finding, disk-finding
+ *	        NONE ─► DIFFERS ─► COPIED ─► FAILED ─► DIFFERS	DIFFERS ─► FAILED
+ *	        DIFFERS, COPIED ─► NONE				COPIED ─► DIFFERS
+ *	asked   NONE ─► BOTH ◄─► RAM ─► NONE			BOTH ◄─► DISKS ─► NONE
+ *	base    NONE ─► WANTED ◄─► SENT ─► NONE			WANTED ─► NONE
+ *	tracking
+ *	        LOST ◄─► FRESH ─► USED ─► LOST
+ *	flush   OBEYED ◄─► IGNORED	OBEYED ─► KEPT		OBEYED ─► BETWEEN ─► KEPT
  *
- * An engine that takes over a guest from the agent's previous program begins with three changes
- * that are not drawn: guest RUNS ─► STOPPED, sync LOST ─► KEPT and disks NONE ─► IN_STEP
- * (handed.h).
+ * An engine that takes over a guest from the agent's previous program begins with four changes that
+ * are not drawn: guest RUNS ─► STOPPED, sync LOST ─► KEPT, disks NONE ─► IN_STEP and tracking
+ * LOST ─► USED (handed.h).
  *
  * The drawing leaves out a few more changes; the tables in condition.c have all of them.
  *
@@ -125,10 +136,82 @@ enum move_condition {
 	MOVE_N_CONDITIONS,
 };
 
+/* How far has a pass over the disks come, with its current batch of blocks? See
+ * engine_verify.c. */
+enum verify_condition {
+	VERIFY_IDLE,	/* there is no batch */
+	VERIFY_READING, /* a thread reads the blocks */
+	VERIFY_READ,	/* the blocks' hashes will be put into the epoch that was just sealed */
+	VERIFY_SENT,	/* the blocks' hashes are in an epoch; the standby has not answered */
+	VERIFY_REREADING, /* a thread reads one block, which differed and must be sent again */
+	VERIFY_REREAD,	/* that block will be put into the epoch that was just sealed */
+	VERIFY_COPY,	/* there is no batch; the disk must be copied again */
+	VERIFY_PASSED,	/* the pass has ended; the figures of the pass count the blocks that it has
+			 * not proved equal */
+	VERIFY_N_CONDITIONS,
+};
+
+/* How far has a pass over RAM come, with its current batch of pages? See engine_verify_ram.c. */
+enum ram_condition {
+	RAM_IDLE, /* there is no batch */
+	RAM_READ, /* the pages are read and hashed; their hashes will be put into the running
+		   * epoch */
+	RAM_SENT, /* the hashes are in an epoch; the standby has not answered */
+	RAM_PASSED, /* the pass has ended; its pages were equal in the end, except those that could
+		     * not be read */
+	RAM_N_CONDITIONS,
+};
+
+/* What is known of the standby's copy of RAM, or of the disks? */
+enum finding_condition {
+	FINDING_NONE,	 /* no difference */
+	FINDING_DIFFERS, /* something differed, and no whole pass has ended since */
+	FINDING_COPIED,	 /* like FINDING_DIFFERS, and what differed was left to a copy of all */
+	FINDING_FAILED,	 /* nothing helped; nothing is verified until an operator begins a pass */
+	FINDING_N_CONDITIONS,
+};
+
+/* Of a pass that an operator has asked for: which parts are not compared yet? */
+enum asked_condition {
+	ASKED_NONE, /* no pass was asked for, or it has ended */
+	ASKED_BOTH,
+	ASKED_RAM,   /* the disks' part has ended */
+	ASKED_DISKS, /* RAM's part has ended */
+	ASKED_N_CONDITIONS,
+};
+
+/* Is there a question to the standby about what it has already? See engine_base.c. */
+enum base_condition {
+	BASE_NONE,
+	BASE_WANTED, /* yes; it is not sent yet */
+	BASE_SENT,   /* yes; it is sent and not answered */
+	BASE_N_CONDITIONS,
+};
+
+/* Is the guest's memory tracked? */
+enum tracking_condition {
+	TRACKING_LOST,	/* no */
+	TRACKING_FRESH, /* yes, and the tracker was not scanned since it was opened */
+	TRACKING_USED,	/* yes */
+	TRACKING_N_CONDITIONS,
+};
+
+/* Does QEMU obey flushes of a disk's image? Each disk has this condition. See engine_flushes.c. */
+enum flush_condition {
+	FLUSH_OBEYED,
+	FLUSH_IGNORED, /* no: we made QEMU ignore them */
+	FLUSH_KEPT,    /* yes, and QEMU could not be made to ignore them, so they stay within the
+			* pause */
+	FLUSH_BETWEEN, /* perhaps: to make QEMU ignore them has failed halfway */
+	FLUSH_N_CONDITIONS,
+};
+
 /* The table of one condition: its values, and the changes that are allowed. */
 struct condition;
 extern const struct condition condition_guest, condition_output, condition_voice, condition_stream,
-	condition_direct, condition_sync, condition_cover, condition_disks, condition_move;
+	condition_direct, condition_sync, condition_cover, condition_disks, condition_move,
+	condition_verify, condition_ram, condition_ram_finding, condition_disk_finding,
+	condition_asked, condition_base, condition_tracking, condition_flush;
 
 /* May @condition change from @from to @to? If so, returns true, and sets *ret_level to the level at
  * which to log the change: DEBUG if every seal makes this change, or if another log line reports

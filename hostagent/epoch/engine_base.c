@@ -40,13 +40,14 @@ _Static_assert(WIRE_HASH_BLOCK_SIZE == DISK_RING_BLOCK_BYTES, "one hash for each
 
 /* ---- one question */
 
-static void want_next(struct engine_base *b, uint64_t first)
+static void want_next(struct engine *e, uint64_t first)
 {
+	struct engine_base *b = &e->base;
 	uint64_t n = b->end - first;
 
 	b->want.first = first;
 	b->want.n = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
-	b->is_sent = false;
+	engine_set_base(e, BASE_WANTED, b->want.disk);
 	b->asked_ns = clock_mono_ns();
 }
 
@@ -60,7 +61,7 @@ static void begin(struct engine *e, struct engine_disk *disk, uint64_t seed, uin
 	b->disk = disk;
 	b->end = n_units;
 	b->generation = e->stream.generation;
-	want_next(b, 0);
+	want_next(e, 0);
 }
 
 /* Send the question if that is possible now. If the link is full, a later call tries again. If the
@@ -74,11 +75,12 @@ static void send_question(struct engine *e)
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 	struct iovec piece = {.iov_base = payload};
 
-	if (b->is_sent || e->stream.opening != OPENING_SENT ||
+	if (b->condition != BASE_WANTED || e->stream.opening != OPENING_SENT ||
 	    wire_hashes_want_encode(&b->want, &w) < 0)
 		return;
 	piece.iov_len = (size_t)(w.at - payload);
-	b->is_sent = link_send(e->stream.link, &h, &piece, 1) == 0;
+	if (link_send(e->stream.link, &h, &piece, 1) == 0)
+		engine_set_base(e, BASE_SENT, b->want.disk);
 }
 
 /* Has the standby failed to answer in time? */
@@ -102,7 +104,7 @@ static int ask_for_memory(struct engine *e)
 	uint64_t begun_ns = clock_mono_ns();
 	int r = 0;
 
-	while (r == 0 && b->want.n > 0) {
+	while (r == 0 && b->condition != BASE_NONE) {
 		if (is_late(b) || (engine_is_holding(e) && clock_mono_ns() - begun_ns > LIMIT_NS)) {
 			log_warn("vm=%s the standby has not said in time what it has of the "
 				 "guest's memory, but for the first %" PRIu64 " MiB: the rest is "
@@ -134,7 +136,7 @@ int engine_base_memory(struct engine *e)
 		       n_pages * WIRE_PAGE_SIZE);
 	begin(e, NULL, seed, n_pages);
 	r = ask_for_memory(e);
-	b->want.n = 0;
+	engine_set_base(e, BASE_NONE, "");
 	if (r == 0 && b->n_hashes > 0)
 		encoder_set_base(e->epochs.encoder, seed, b->hash);
 	return r;
@@ -148,10 +150,10 @@ void engine_base_used(struct engine *e)
 
 /* ---- disks */
 
-void engine_base_void(struct engine_base *b)
+void engine_base_void(struct engine *e)
 {
-	b->disk = NULL;
-	b->want.n = 0;
+	e->base.disk = NULL;
+	engine_set_base(e, BASE_NONE, "RESUME has come");
 }
 
 void engine_base_forget(struct engine_disk *disk)
@@ -164,13 +166,15 @@ void engine_base_forget(struct engine_disk *disk)
 	disk->is_base_known = false;
 }
 
-static void disk_is_known(struct engine_base *b, bool is_whole)
+static void disk_is_known(struct engine *e, bool is_whole)
 {
+	struct engine_base *b = &e->base;
+
 	if (is_whole)
 		disk_ring_base_end(b->disk->ring);
 	b->disk->is_base_known = true;
 	b->disk = NULL;
-	b->want.n = 0;
+	engine_set_base(e, BASE_NONE, "");
 }
 
 /* Begin or continue to ask for the hashes of @disk. */
@@ -194,7 +198,7 @@ static void ask_for_disk(struct engine *e, struct engine_disk *disk)
 	if (is_late(b)) {
 		log_warn("vm=%s disk=%s the standby does not say what its image has: what it has "
 			 "not named by now is sent", e->config.vm, disk->found.name);
-		disk_is_known(b, false);
+		disk_is_known(e, false);
 		return;
 	}
 	send_question(e);
@@ -222,7 +226,7 @@ uint64_t engine_base_wake_ns(const struct engine *e)
 	if (!b->disk)
 		return UINT64_MAX;
 	/* after a question was sent, the thread need not look: the answer wakes it */
-	return b->is_sent ? b->asked_ns + ANSWER_NS : clock_mono_ns() + LOOK_NS;
+	return b->condition == BASE_SENT ? b->asked_ns + ANSWER_NS : clock_mono_ns() + LOOK_NS;
 }
 
 /* ---- answers */
@@ -243,7 +247,7 @@ int engine_base_answer(struct engine *e, const struct wire_frame *frame)
 	if (wire_hashes_decode(frame, &hashes, NULL) < 0)
 		return -EPROTO;
 	/* Ignore the answer to a question that was given up. */
-	if (b->want.n == 0 || !b->is_sent || frame->h.generation != b->generation ||
+	if (b->condition != BASE_SENT || frame->h.generation != b->generation ||
 	    hashes.seed != b->want.seed || hashes.first != b->want.first ||
 	    strcmp(hashes.disk, b->want.disk) != 0)
 		return 0;
@@ -257,10 +261,10 @@ int engine_base_answer(struct engine *e, const struct wire_frame *frame)
 	if (!b->disk)
 		take_pages(b, &hashes);
 	if (next < b->end && hashes.n + hashes.n_zero > 0)
-		want_next(b, next);
+		want_next(e, next);
 	else if (b->disk)
-		disk_is_known(b, next == b->end && hashes.n + hashes.n_zero > 0);
+		disk_is_known(e, next == b->end && hashes.n + hashes.n_zero > 0);
 	else
-		b->want.n = 0;
+		engine_set_base(e, BASE_NONE, "");
 	return 0;
 }

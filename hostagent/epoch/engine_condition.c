@@ -1,5 +1,5 @@
 /* Implements the functions that change the engine's conditions, one function for each condition;
- * see condition.h and engine_private.h. */
+ * see condition.h and engine_condition_private.h. */
 #include "epoch/engine_private.h"
 
 #include <inttypes.h>
@@ -85,6 +85,54 @@ void engine_set_disks(struct engine *e, enum disks_condition to, const char *why
 {
 	if (may_change(e, &condition_disks, e->disks.condition, to, why))
 		e->disks.condition = to;
+}
+
+void engine_set_verify(struct engine *e, enum verify_condition to, const char *why)
+{
+	if (may_change(e, &condition_verify, e->verify.condition, to, why))
+		e->verify.condition = to;
+}
+
+void engine_set_ram(struct engine *e, enum ram_condition to, const char *why)
+{
+	if (may_change(e, &condition_ram, e->ram.condition, to, why))
+		e->ram.condition = to;
+}
+
+void engine_set_ram_finding(struct engine *e, enum finding_condition to, const char *why)
+{
+	if (may_change(e, &condition_ram_finding, e->ram.finding, to, why))
+		e->ram.finding = to;
+}
+
+void engine_set_disk_finding(struct engine *e, enum finding_condition to, const char *why)
+{
+	if (may_change(e, &condition_disk_finding, e->verify.finding, to, why))
+		e->verify.finding = to;
+}
+
+void engine_set_asked(struct engine *e, enum asked_condition to, const char *why)
+{
+	if (may_change(e, &condition_asked, e->asked.condition, to, why))
+		e->asked.condition = to;
+}
+
+void engine_set_base(struct engine *e, enum base_condition to, const char *why)
+{
+	if (may_change(e, &condition_base, e->base.condition, to, why))
+		e->base.condition = to;
+}
+
+void engine_set_tracking(struct engine *e, enum tracking_condition to, const char *why)
+{
+	if (may_change(e, &condition_tracking, e->capture.tracking, to, why))
+		e->capture.tracking = to;
+}
+
+void engine_set_flush(struct engine *e, struct engine_disk *disk, enum flush_condition to)
+{
+	if (may_change(e, &condition_flush, disk->flush, to, disk->found.name))
+		disk->flush = to;
 }
 
 bool engine_is_holding(const struct engine *e)

@@ -38,7 +38,8 @@ struct engine_disk {
 	/* the blocks whose records were put into the current or last FULL epoch */
 	struct ring_early early;
 	uint64_t encoded; /* position in the ring; the records before it are in frames */
-	/* position in the ring at which the copy ends; valid while engine_disks.is_copy_sent */
+	/* position in the ring at which the copy ends; valid unless engine_disks.copy_sent_ns is
+	 * 0 */
 	uint64_t copy_end;
 	/* position in the ring at which epoch n ends; index: n % ENGINE_SEALED_AT_SLOTS */
 	uint64_t cut[ENGINE_SEALED_AT_SLOTS];
@@ -53,11 +54,9 @@ struct engine_disk {
 	/* True when the mirror may begin: the hashes of the standby's image are in the ring's
 	 * table, or the copy is made without them. */
 	bool is_base_known;
-	bool is_flush_off;  /* QEMU ignores flushes of the image; if is_flush_kept is set too,
-			     * perhaps only some */
-	bool is_flush_kept; /* we failed to make QEMU ignore flushes, so flushes stay within the
-			     * pause */
-	int image_fd;       /* descriptor of the image's file; valid while is_flush_off; -1: none */
+	enum flush_condition flush;
+	int image_fd; /* descriptor of the image's file; valid in FLUSH_IGNORED and FLUSH_BETWEEN;
+		       * -1: none */
 };
 
 struct engine_disks {
@@ -77,7 +76,8 @@ struct engine_disks {
 	 * copy_bytes that QEMU must read, it has read copied_bytes. Both are sums over all
 	 * disks. */
 	uint64_t copied_bytes, copy_bytes;
-	bool is_copy_sent;     /* the copy has ended, but not all of it is committed */
+	uint64_t copy_sent_ns; /* when the copy was whole in the rings; 0: it is not yet, or all of
+				* it is committed */
 	uint64_t copy_ms;      /* from begun_ns until the last copy was committed; 0: none yet */
 	uint64_t copy_look_ns; /* when to ask QEMU again how far the copy is */
 	uint32_t copy_tenths;  /* how many tenths of the copy were reported as done */
@@ -86,27 +86,21 @@ struct engine_disks {
 	uint64_t flush_retry_ns; /* when to try again to switch flushes on */
 };
 
-/* How far the current batch of blocks has come; see engine_verify.c. */
-enum verify_phase {
-	VERIFY_IDLE,	/* there is no batch */
-	VERIFY_READING, /* a thread reads the blocks */
-	VERIFY_READ,	/* the blocks' hashes will be put into the epoch that was just sealed */
-	VERIFY_SENT,	/* the blocks' hashes are in an epoch; the standby has not answered yet */
-};
-
 /* The verification of the disks' copies; see engine_verify.c. */
 struct engine_verify {
 	struct blocks *blocks; /* the blocks of disk number `disk`; NULL: not opened */
-	enum verify_phase phase;
+	enum verify_condition condition;
+	enum finding_condition finding;
 	uint32_t disk;	       /* index of the disk whose blocks are compared; engine_disks.n: none
 				* is left */
 	uint64_t block;	       /* first block of the batch, or of the next batch */
-	uint64_t first;        /* the batch has the blocks first .. first + n - 1; valid unless
-				* VERIFY_IDLE */
+	uint64_t first;        /* the batch has the blocks first .. first + n - 1; valid while
+				* there is a batch */
 	uint32_t n;
 	uint64_t touched;      /* bit i: the i-th block of the batch was written since the read
 				* began */
-	uint64_t epoch;        /* the epoch of the hashes; valid in VERIFY_READ and VERIFY_SENT */
+	uint64_t epoch;        /* the epoch of the hashes; valid in VERIFY_READ, VERIFY_REREAD
+				* and VERIFY_SENT */
 	uint64_t sent;         /* bit i: the hash of the i-th block of the batch is in that epoch */
 	uint64_t answer_ns;    /* VERIFY_SENT: when to give up waiting for the standby's answer */
 	uint64_t next_ns;      /* when the next batch, or the next pass, may begin */
@@ -115,23 +109,13 @@ struct engine_verify {
 	/* what differed last in the current batch, until the batch is equal; n_differ 0: nothing */
 	struct wire_disk_checked bad;
 	uint32_t bad_at;       /* index in bad.offset of the next block to send again */
-	bool is_repair;        /* the batch is one block, which must be sent again */
-	bool must_copy;	       /* the disk must be copied again */
-	bool has_passed;       /* the pass has ended. n_busy, n_unread and n_unproven count the
-				* blocks that this pass has not proved equal */
-	bool has_failed;       /* blocks still differed after TRIES_MAX repairs; nothing is verified
-				* any more */
-	bool is_differing;     /* blocks differed, and no later pass has ended without an unproven
-				* block */
 	uint64_t n_unproven;   /* number of unproven blocks of all disks */
 	/* how many times in a row blocks of this batch differed, the first time included. A
 	 * difference after a repair that left out a block does not count. After a new copy of the
 	 * disk, all batches of the pass are counted together */
 	uint32_t n_tries;
-	bool was_skipped;      /* the last repair of this batch left out a block that the guest was
-				* writing */
-	bool was_copied;       /* blocks were left to a copy of the disk, and no later pass has
-				* ended without an unproven block */
+	uint32_t n_skipped;    /* blocks that the last repair of this batch left out, because the
+				* guest was writing them */
 	/* Of this pass. n_checked: blocks that were equal; n_busy: blocks that the guest wrote
 	 * while they were compared; n_unread: other blocks that could not be read. */
 	uint64_t n_checked, n_busy, n_unread;
@@ -235,15 +219,19 @@ int engine_verify_encode(struct engine *e, uint64_t epoch) __attribute__((warn_u
 /* Handle a DISK_CHECKED frame. Returns 0; -EPROTO: the frame is not valid. */
 int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
-/* Add figures of the verification to @stats. Returns 0 or an error of wire_stats_add(). */
-int engine_verify_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
+/* May hashes be sent? Only while the disks are in step, and epochs follow each other without a
+ * gap. */
+bool engine_verify_may_send(const struct engine *e);
 /* Begin a pass now, even if the verification has failed before. */
 void engine_verify_begin(struct engine *e);
-/* Has the current pass ended, or is no pass possible? */
-bool engine_verify_is_over(const struct engine *e);
 void engine_verify_close(struct engine_verify *verify);
 
-/* engine_progress.c. Report that the copy of the disks has begun. */
+/* engine_progress.c. Add figures of the disks' verification to @stats. Returns 0 or an error of
+ * wire_stats_add(). */
+int engine_verify_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
+/* Has the current pass over the disks ended, or is no pass possible? */
+bool engine_verify_is_over(const struct engine *e);
+/* Report that the copy of the disks has begun. */
 void engine_copy_begun(struct engine *e);
 /* Ask QEMU how far the copy is, when it is time; report it, and adjust the copy's speed. Call this
  * between two epochs, or while a FULL epoch waits for the copy. */
@@ -271,6 +259,7 @@ void engine_flushes_tick(struct engine *e);
 int engine_flushes_on(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 bool engine_flushes_are_off(const struct engine *e); /* are the flushes of every disk off? */
+bool engine_flushes_are_any_off(const struct engine *e); /* are those of any disk off? */
 
 /* engine_disks_handed.c. Leave rings, servers and mirrors to the agent's next program. */
 void engine_disks_hand_on(struct engine *e, struct handed *handed);

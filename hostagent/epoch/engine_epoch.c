@@ -55,7 +55,7 @@ int engine_restart_tracking(struct engine *e, struct error *ret_error)
 	struct engine_capture *c = &e->capture;
 	int r;
 
-	c->is_fresh = false;
+	engine_set_tracking(e, TRACKING_LOST, "it begins anew");
 	c->seal = seal_free(c->seal);
 	c->track = track_close(c->track); /* close the old tracker first: two trackers cannot watch
 					   * the same memory */
@@ -67,7 +67,7 @@ int engine_restart_tracking(struct engine *e, struct error *ret_error)
 		c->track = track_close(c->track);
 		return r;
 	}
-	c->is_fresh = true;
+	engine_set_tracking(e, TRACKING_FRESH, "");
 	return 0;
 }
 
@@ -352,7 +352,7 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	r = seal_run(e->capture.seal, kind, end_epoch, e, ret_result);
 	engine_disks_sealing(e, false);
 	is_paused = engine_pause_ended(e, before);
-	e->capture.is_fresh = false;
+	engine_set_tracking(e, TRACKING_USED, "");
 	if (r < 0) {
 		log_error("vm=%s epoch=%" PRIu64 " seal failed: %s%s%s", e->config.vm,
 			  e->epochs.next, strerror(-r),
@@ -457,7 +457,7 @@ static int full_rounds(struct engine *e)
 			progress_begin(e->config.progress, "copied again",
 				       "that the guest wrote meanwhile", 0);
 		r = scan_round(e);
-		e->capture.is_fresh = false;
+		engine_set_tracking(e, TRACKING_USED, "");
 		if (r == 0)
 			r = seal_copy_running(e->capture.seal, full_batch, e, &n_pages);
 		if (r < 0)
@@ -511,7 +511,7 @@ int engine_full_epoch(struct engine *e)
 		r = engine_machine_check(e);
 	if (r < 0)
 		return r;
-	if (!e->capture.is_fresh) {
+	if (e->capture.tracking != TRACKING_FRESH) {
 		r = engine_restart_tracking(e, &error);
 		if (r < 0) {
 			log_limited(LOG_LEVEL_ERROR, "vm=%s tracking: %s", e->config.vm,

@@ -21,10 +21,15 @@
 
 #define RETRY_NS (500 * CLOCK_NS_PER_MS)
 
+static bool is_off(const struct engine_disk *disk)
+{
+	return disk->flush == FLUSH_IGNORED || disk->flush == FLUSH_BETWEEN;
+}
+
 bool engine_flushes_are_off(const struct engine *e)
 {
 	for (uint32_t i = 0; i < e->disks.n; i++) {
-		if (!e->disks.disk[i].is_flush_off)
+		if (!is_off(&e->disks.disk[i]))
 			return false;
 	}
 	return e->disks.n > 0;
@@ -35,16 +40,16 @@ bool engine_flushes_are_off(const struct engine *e)
 static bool is_any_between(const struct engine *e)
 {
 	for (uint32_t i = 0; i < e->disks.n; i++) {
-		if (e->disks.disk[i].is_flush_off && e->disks.disk[i].is_flush_kept)
+		if (e->disks.disk[i].flush == FLUSH_BETWEEN)
 			return true;
 	}
 	return false;
 }
 
-static bool is_any_off(const struct engine *e)
+bool engine_flushes_are_any_off(const struct engine *e)
 {
 	for (uint32_t i = 0; i < e->disks.n; i++) {
-		if (e->disks.disk[i].is_flush_off)
+		if (is_off(&e->disks.disk[i]))
 			return true;
 	}
 	return false;
@@ -72,24 +77,22 @@ static void switch_off(struct engine *e, struct engine_disk *disk)
 	int r = flushes_off(e->guest.qmp, e->guest.info.pid, &disk->found, &disk->image_fd, &error);
 
 	if (r == 0) {
-		disk->is_flush_off = true;
+		engine_set_flush(e, disk, FLUSH_IGNORED);
 		return;
 	}
-	disk->is_flush_kept = true;
 	log_warn("vm=%s flushes stay within the pauses: %s", e->config.vm, error.text);
-	/* perhaps QEMU ignores some flushes now: engine_flushes_tick() makes QEMU obey them
-	 * again */
-	if (r == -EBUSY) {
-		disk->is_flush_off = true;
+	/* After -EBUSY, perhaps QEMU ignores some flushes now: engine_flushes_tick() makes QEMU
+	 * obey them again. */
+	if (r == -EBUSY)
 		disk->image_fd = -1;
-	}
+	engine_set_flush(e, disk, r == -EBUSY ? FLUSH_BETWEEN : FLUSH_KEPT);
 }
 
 static int switch_on(struct engine *e, struct engine_disk *disk, struct error *ret_error)
 {
 	int r = 0;
 
-	if (!disk->is_flush_off)
+	if (!is_off(disk))
 		return 0;
 	if (e->guest.condition != GUEST_LOST)
 		r = flushes_on(e->guest.qmp, &disk->found, disk->image_fd, ret_error);
@@ -99,7 +102,7 @@ static int switch_on(struct engine *e, struct engine_disk *disk, struct error *r
 	if (r < 0)
 		return r;
 	disk->image_fd = fd_close(disk->image_fd);
-	disk->is_flush_off = false;
+	engine_set_flush(e, disk, disk->flush == FLUSH_BETWEEN ? FLUSH_KEPT : FLUSH_OBEYED);
 	return 0;
 }
 
@@ -120,7 +123,7 @@ static void all_off(struct engine *e)
 	for (uint32_t i = 0; i < e->disks.n; i++) {
 		struct engine_disk *disk = &e->disks.disk[i];
 
-		if (disk->is_flush_off || disk->is_flush_kept)
+		if (disk->flush != FLUSH_OBEYED)
 			continue;
 		if (!is_asked && engine_throttle_release(e) < 0)
 			return;
@@ -148,7 +151,7 @@ static void all_on(struct engine *e)
 	}
 	arm(e);
 	log_info("vm=%s epoch=%" PRIu64 " disk_flushes=%s after %" PRIu64 " us", e->config.vm,
-		 e->epochs.next, is_any_off(e) ? "outside" : "in-pause",
+		 e->epochs.next, engine_flushes_are_any_off(e) ? "outside" : "in-pause",
 		 (clock_mono_ns() - now_ns) / 1000);
 }
 
@@ -156,7 +159,7 @@ void engine_flushes_tick(struct engine *e)
 {
 	bool is_lost = e->guest.condition == GUEST_LOST;
 
-	if (is_any_off(e) && (is_lost || !may_be_off(e) || is_any_between(e)))
+	if (engine_flushes_are_any_off(e) && (is_lost || !may_be_off(e) || is_any_between(e)))
 		all_on(e);
 	else if (may_be_off(e) && e->status.state == WIRE_STATE_PROTECTED &&
 		 e->guest.condition == GUEST_RUNS)

@@ -41,18 +41,9 @@ static bool knows_difference(const struct engine *e)
 
 	for (uint32_t i = 0; i < e->disks.n; i++)
 		is_bad |= e->disks.disk[i].n_bad > 0;
-	return is_bad || ram->answer.n_differ > 0 || ram->bad.n_differ > 0 || ram->was_copied ||
-	       ram->has_failed || ram->is_differing || v->answer.n_differ > 0 || v->is_repair ||
-	       v->must_copy || v->was_copied || v->has_failed || v->is_differing;
-}
-
-static bool ignores_flushes(const struct engine *e)
-{
-	for (uint32_t i = 0; i < e->disks.n; i++) {
-		if (e->disks.disk[i].is_flush_off)
-			return true;
-	}
-	return false;
+	return is_bad || ram->answer.n_differ > 0 || ram->bad.n_differ > 0 ||
+	       ram->finding != FINDING_NONE || v->answer.n_differ > 0 ||
+	       v->finding != FINDING_NONE;
 }
 
 /* Would the guest stand still for long while the reference is freed? */
@@ -70,9 +61,9 @@ const char *engine_hand_obstacle(const struct engine *e)
 {
 	if (knows_difference(e))
 		return "the standby's copy differed, and was not compared whole since";
-	if (e->asked.is_running || atomic_load(&e->asked.n_wanted) != e->asked.n_begun)
+	if (e->asked.condition != ASKED_NONE || atomic_load(&e->asked.n_wanted) != e->asked.n_begun)
 		return "a comparison that an operator asked for is under way";
-	if (ignores_flushes(e))
+	if (engine_flushes_are_any_off(e))
 		return "flushes of its disks are off (disk_flushes = outside); restart the agent";
 	if (has_much_to_free(e))
 		return "its reference (reference_bytes) was not given back yet";
@@ -368,11 +359,14 @@ int engine_resume_tracking(struct engine *e, struct error *ret_error)
 	if (r < 0)
 		return r;
 	h->uffd = -1; /* the tracker owns it now */
+	engine_set_tracking(e, TRACKING_USED, "the agent's last program handed it on");
 	if (!e->facts) /* with facts, engine_open() makes the seal object later, when the guest runs
 			* again */
 		r = engine_new_seal(e, ret_error);
-	if (r < 0)
+	if (r < 0) {
 		c->track = track_close(c->track);
+		engine_set_tracking(e, TRACKING_LOST, "");
+	}
 	return r;
 }
 

@@ -319,7 +319,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		engine_take_up(e);
 	if (r == 0)
 		r = engine_ram_open(e);
-	e->capture.must_sweep = true;
+	e->capture.sweep_look = 2; /* not in the first epoch, because clients wait for it */
 	stage_init(&e->stream.stage, config->second_stage);
 	pacer_init(&e->epochs.pacer, &config->pacer, clock_mono_ns());
 	throttle_init(&e->throttle.plan, &config->throttle);

@@ -11,6 +11,7 @@
  *	engine_direct.c  the stream to the VM's other host, without a gateway
  *	engine_disks.c   puts the writes to the guest's disks into epochs
  *	engine_mirrors.c  begins, watches and ends the mirrors of the disks
+ *	engine_condition_private.h  the functions of engine_condition.c
  *	engine_disks_private.h  the parts of this header that concern disks
  *	engine_ring.c    the files of the disks' rings
  *	engine_verify.c  compares the disks' copies on the standby with the disks
@@ -25,34 +26,9 @@
  *	engine_handed.c  hands the guest on to the agent's next program
  *	engine_stats.c   figures
  *
- * Nine conditions say what the engine is doing. condition.h has their values and the allowed
- * changes. Only the function engine_set_X() changes condition X. It is called on the engine's
- * thread, or while that thread does not exist. The right column names its callers. (When a guest
- * was handed on, engine_handed.c also sets some conditions.)
- *
- *	guest	who keeps the guest from running	engine.c (QEMU's events, its end),
- *							engine_epoch.c (our pauses),
- *							engine_lease.c (our stop and cont),
- *							engine_watch.c (somebody else's pause)
- *	output	where its frames go			engine_open.c, engine_epoch.c,
- *							engine_lease.c (closed)
- *	voice	may this host speak for it		engine_lease.c
- *	stream	to whom it streams, did RESUME come	engine_stream.c
- *	direct	did the other host agree to go on	engine_direct.c
- *		without a gateway
- *	sync	are standby and reference in step	engine_epoch.c; engine_lose_sync()
- *	cover	is the guest still what it was		engine_watch.c
- *	disks	does the standby get their writes	engine_mirrors.c, engine_disks.c
- *	move	how far has a move come			engine_move.c
- *
- * The conditions are independent, but some combinations never occur:
- * - GUEST_STOPPING* and GUEST_STOPPED occur only while this host must not speak for the guest, or
- *   during a move (from engine_move_seal() until MOVE_ENDING ends).
- * - MOVE_YIELDED never occurs with VOICE_SPEAKS after engine_move_tick().
- * - OUTPUT_CLOSED occurs only with VOICE_OUTVOTED.
- * - STREAM_DIRECT* never occurs with DIRECT_OFF.
- * The conditions alone do not decide whether held frames can leave: engine_may_release() also
- * checks the lease.
+ * engine_condition_private.h explains the conditions of the engine. The structs below have six
+ * booleans, each a fact that no condition implies: other threads set must_stop and must_shed, and
+ * read has_shed; has_holds and has_link are of two threads; each disk has its is_base_known.
  */
 #ifndef EPOCH_ENGINE_PRIVATE_H
 #define EPOCH_ENGINE_PRIVATE_H
@@ -68,6 +44,7 @@
 #include "epoch/condition.h"
 #include "epoch/encoder.h"
 #include "epoch/engine.h"
+#include "epoch/engine_condition_private.h"
 #include "epoch/engine_disks_private.h"
 #include "epoch/engine_ram_private.h"
 #include "epoch/facts.h"
@@ -155,18 +132,18 @@ struct engine_machine {
 
 /* The objects that capture the guest's state in a pause. */
 struct engine_capture {
-	struct track *track; /* NULL: tracking is lost. Then seal is NULL, too, and sync is
+	enum tracking_condition tracking;
+	struct track *track; /* NULL in TRACKING_LOST. Then seal is NULL, too, and sync is
 			      * SYNC_LOST */
 	struct guestmem *mem;
 	struct devstate *device;
 	struct seal *seal;
-	bool is_fresh;          /* `track` has not been scanned since track_open(); implies that
-				 * `track` and `seal` are set */
 	uint64_t pipe_retry_ns; /* when to try the pipe of the gate (vmm/gate.h) again; 0: no try is
 				 * planned */
 	uint64_t pipe_wait_ns;	/* length of the wait that ends at pipe_retry_ns */
-	bool must_sweep;	/* the agent's previous program may have left descriptors in QEMU,
-				 * which must be closed */
+	uint64_t sweep_look;	/* the check of QEMU's lists of devices that also closes what the
+				 * agent's previous program may have left in QEMU; 0: it is
+				 * closed */
 };
 
 /* Has the guest changed since the engine attached to it? See engine_watch.c. */
@@ -243,8 +220,7 @@ struct engine_move {
 /* See engine_throttle.c. */
 struct engine_throttle {
 	struct throttle plan;		    /* timetable: when the guest must stand still */
-	bool is_held;                       /* some vCPUs are stopped by the throttle */
-	uint64_t held_at_ns;                /* when the vCPUs were stopped; valid while is_held */
+	uint64_t held_at_ns;		    /* when the throttle stopped the vCPUs; 0: all run */
 	char why[WIRE_STATS_VALUE_MAX + 1]; /* why the throttle was last raised */
 };
 
@@ -277,9 +253,8 @@ struct engine_stream {
 
 /* The questions (HASHES_WANT) about what the standby has already; see engine_base.c. */
 struct engine_base {
-	struct wire_hashes_want want; /* the question that was sent, or will be sent next; n is 0:
-				       * there is none */
-	bool is_sent;
+	enum base_condition condition;
+	struct wire_hashes_want want; /* the question; valid unless BASE_NONE */
 	uint64_t asked_ns;    /* when we first tried to send the question */
 	uint64_t end;	      /* number of the guest's pages, or of the disk's blocks */
 	uint32_t generation;  /* the stream's generation when the questions began; all answers must
@@ -342,7 +317,8 @@ struct engine {
 	struct facts *facts; /* from the agent's previous program, valid during engine_open(); NULL:
 			      * none */
 	uint64_t publish_at_ns;
-	bool has_no_figures; /* the last engine_publish() could not format the figures */
+	int publish_error; /* why the last engine_publish() could not format the figures; 0: it
+			    * could */
 
 	/* shared with the owner's threads */
 	pthread_t thread;
@@ -367,30 +343,6 @@ void *engine_main(void *arg);
 /* Called for each event of QEMU. Only records the event, because this runs inside qmp calls. @arg:
  * struct engine. */
 void engine_on_qmp_event(void *arg, const char *event, const json_t *data);
-
-/* engine_condition.c. Change a condition to @to, and log the change with the reason @why ("": no
- * reason). Only these functions change a condition. If the condition is already @to, they do
- * nothing. If condition.h does not allow the change, that is a bug: they log an error and do not
- * change the condition. None of these functions opens a hold, so such a bug cannot release a frame
- * early. */
-void engine_set_guest(struct engine *e, enum guest_condition to, const char *why);
-void engine_set_output(struct engine *e, enum output_condition to, const char *why);
-void engine_set_voice(struct engine *e, enum voice_condition to, const char *why);
-void engine_set_stream(struct engine *e, enum stream_condition to, const char *why);
-void engine_set_direct(struct engine *e, enum direct_condition to, const char *why);
-void engine_set_sync(struct engine *e, enum sync_condition to, const char *why);
-void engine_set_cover(struct engine *e, enum cover_condition to, const char *why);
-void engine_set_disks(struct engine *e, enum disks_condition to, const char *why);
-void engine_set_move(struct engine *e, enum move_condition to, const char *why);
-/* Is output held? (Then frames leave only after the commit of their epoch, or not at all.) */
-bool engine_is_holding(const struct engine *e);
-/* Has RESUME arrived on the stream? (Before it, no frame of an epoch may be sent.) */
-bool engine_stream_is_resumed(const struct engine_stream *stream);
-/* Is the stream connected to the VM's other host, not to a gateway? */
-bool engine_stream_is_direct(const struct engine_stream *stream);
-/* Record that only a FULL epoch can follow. A FULL epoch that is being made now stays valid; if it
- * fails, another FULL epoch follows anyway. */
-void engine_lose_sync(struct engine *e, const char *why);
 
 /* engine_stream.c */
 void engine_stream_connect(struct engine *e);
@@ -490,7 +442,7 @@ bool engine_base_disks(struct engine *e);
  * whole disk. No server of @disk may run. */
 void engine_base_forget(struct engine_disk *disk);
 /* Called at each RESUME: drop the question that is open, because the standby may have changed. */
-void engine_base_void(struct engine_base *base);
+void engine_base_void(struct engine *e);
 /* Return when to call engine_base_disks() again; UINT64_MAX: not for a question. */
 uint64_t engine_base_wake_ns(const struct engine *e);
 /* Handle a HASHES frame. Returns 0; -EPROTO: the frame is not valid. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -52,7 +53,7 @@ void engine_copy_begun(struct engine *e)
 	struct engine_disks *d = &e->disks;
 
 	d->copied_bytes = d->copy_bytes = 0;
-	d->is_copy_sent = false;
+	d->copy_sent_ns = 0;
 	for (uint32_t i = 0; i < d->n; i++)
 		d->copy_bytes += d->disk[i].found.size_bytes;
 	d->copy_look_ns = clock_mono_ns() + look_every_ns(e);
@@ -179,20 +180,20 @@ void engine_copy_sent(struct engine *e)
 {
 	for (uint32_t i = 0; i < e->disks.n; i++)
 		e->disks.disk[i].copy_end = disk_ring_head(e->disks.disk[i].ring);
-	e->disks.is_copy_sent = true;
+	e->disks.copy_sent_ns = clock_mono_ns();
 }
 
 void engine_copy_arrived(struct engine *e)
 {
 	struct engine_disks *d = &e->disks;
 
-	if (!d->is_copy_sent)
+	if (d->copy_sent_ns == 0)
 		return;
 	for (uint32_t i = 0; i < d->n; i++) {
 		if (disk_ring_tail(d->disk[i].ring) < d->disk[i].copy_end)
 			return;
 	}
-	d->is_copy_sent = false;
+	d->copy_sent_ns = 0;
 	d->copy_ms = (clock_mono_ns() - d->begun_ns) / CLOCK_NS_PER_MS;
 	log_info("vm=%s epoch=%" PRIu64 " the standby has the copy of the disks, %" PRIu64
 		 " MiB after %" PRIu64 " ms", e->config.vm, e->epochs.committed,
@@ -275,4 +276,54 @@ int engine_disks_stats(const struct engine *e, char *stats)
 	if (r == 0)
 		r = engine_ram_stats(e, stats);
 	return r < 0 ? r : engine_verify_stats(e, stats);
+}
+
+/* ---- the verification of the disks */
+
+/* Returns what `vm show` prints for the verification of the disks. */
+static const char *state_of(const struct engine *e)
+{
+	const struct engine_verify *v = &e->verify;
+
+	if (e->config.disk_verify_bytes_per_s == 0)
+		return "off";
+	if (v->finding == FINDING_FAILED)
+		return "failed";
+	if (v->n_left_out == e->disks.n || (engine_stream_is_resumed(&e->stream) &&
+					    !(e->stream.features & WIRE_FEATURE_DISK_HASH)))
+		return "not-possible";
+	if (v->condition == VERIFY_PASSED && v->n_checked == 0 && v->n_unread > 0)
+		return "not-possible";
+	if (v->condition == VERIFY_PASSED)
+		return "done";
+	return engine_verify_may_send(e) ? "running" : "waiting";
+}
+
+int engine_verify_stats(const struct engine *e, char *stats)
+{
+	const struct engine_verify *v = &e->verify;
+	int r = wire_stats_add(stats, "disk_verify", "%s", state_of(e));
+
+	if (r == 0)
+		r = engine_add_text(stats, "disk_verify_why", v->why.text);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_verified_blocks", "%" PRIu64, v->n_checked);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_busy_blocks", "%" PRIu64, v->n_busy);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_unread_blocks", "%" PRIu64, v->n_unread);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_differing_blocks", "%" PRIu64, v->n_differ);
+	if (r == 0) /* 1: blocks differed, and no later pass has ended without an unproven block */
+		r = wire_stats_add(stats, "disk_differs", "%d", v->finding != FINDING_NONE);
+	if (r == 0)
+		r = engine_add_text(stats, "disk_verify_news", v->news);
+	return r;
+}
+
+bool engine_verify_is_over(const struct engine *e)
+{
+	const char *state = state_of(e);
+
+	return e->disks.n == 0 || (strcmp(state, "running") != 0 && strcmp(state, "waiting") != 0);
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "epoch/condition.h"
 #include "epoch/encoder.h"
 #include "epoch/engine.h"
 #include "epoch/ram_batch.h"
@@ -19,20 +20,14 @@
 
 struct engine;
 
-/* How far the current batch of pages has come; see engine_verify_ram.c. */
-enum ram_phase {
-	RAM_IDLE, /* there is no batch */
-	RAM_READ, /* the pages are read and hashed; their hashes will be put into the running
-		   * epoch */
-	RAM_SENT, /* the hashes are in an epoch; the standby has not answered yet */
-};
-
 struct engine_ram {
 	struct ram_batch batch;
-	enum ram_phase phase;
+	enum ram_condition condition;
+	enum finding_condition finding;
 	/* first page of the current batch, or if there is none, of the next batch */
 	uint32_t page;
-	uint64_t epoch;	    /* the epoch of the batch's hashes; valid unless RAM_IDLE */
+	uint64_t epoch;	    /* the epoch of the batch's hashes; valid in RAM_READ and
+			     * RAM_SENT */
 	uint64_t answer_ns; /* RAM_SENT: when to give up waiting for the standby's answer */
 	uint64_t next_ns;   /* when the next batch, or the next pass, may begin */
 	/* the pages of the batch that must be sent whole because they differed, one range for each
@@ -42,13 +37,6 @@ struct engine_ram {
 					 * yet */
 	struct wire_ram_checked bad;	/* the pages that differed last; they are sent again
 					 * together with the next batch of hashes */
-	bool has_passed;    /* the pass has ended; in the end all its pages were equal, except
-			     * n_skipped that could not be read */
-	bool has_failed;    /* pages still differ after repairs and a FULL epoch; nothing is
-			     * verified any more */
-	bool is_differing;  /* pages differed, and no pass without skipped pages has ended since */
-	bool was_copied;    /* a FULL epoch was begun because repairs did not help, and no pass has
-			     * ended since */
 	uint32_t n_tries;   /* how many times in a row pages of this batch differed, the first time
 			     * included */
 	uint64_t n_checked; /* pages of this pass that were equal */
@@ -61,7 +49,6 @@ struct engine_ram {
 
 /* What a pass that an operator has asked for has found in one part: in RAM, or in the disks. */
 struct engine_part {
-	bool is_over; /* the other members are valid, and stay as they are */
 	enum engine_found found;
 	char text[WIRE_TEXT_MAX + 1];
 };
@@ -71,10 +58,10 @@ struct engine_asked {
 	_Atomic uint64_t n_wanted;     /* number of the last pass that was asked for; changed by any
 					* thread */
 	uint64_t n_begun;	       /* number of the last pass that was begun */
-	bool is_running;
+	enum asked_condition condition;
 	uint64_t began_epoch;
 	uint64_t ram_differ, disk_differ; /* n_differ of RAM and of the disks when the pass began */
-	struct engine_part ram, disks;
+	struct engine_part ram, disks; /* each is valid when its part has ended */
 };
 
 /* engine_verify_ram.c. Allocate the batch, if RAM is to be verified. Returns 0 or -ENOMEM. */

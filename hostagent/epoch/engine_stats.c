@@ -274,11 +274,11 @@ void engine_publish(struct engine *e)
 		/* Report no figures. Old figures would be taken for current ones, and a list that
 		 * lacks some keys could hide a problem. */
 		*stats = '\0';
-		if (!e->has_no_figures)
+		if (e->publish_error == 0)
 			log_error("vm=%s cannot format the figures of its reports: %s",
 				  e->config.vm, strerror(-r));
 	}
-	e->has_no_figures = r < 0;
+	e->publish_error = r;
 	pthread_mutex_lock(&e->status_lock);
 	strcpy(e->status.stats, stats);
 	if (e->guest.condition != GUEST_LOST) /* when QEMU is gone, keep the last known value */

@@ -276,7 +276,7 @@ static void resumed(struct engine *e, const struct wire_header *h)
 	engine_set_stream(e, is_direct ? STREAM_DIRECT_RESUMED : STREAM_GATEWAY_RESUMED, "");
 	e->stream.opening = OPENING_GEOMETRY;
 	e->stream.complete_at_peer = h->epoch;
-	engine_base_void(&e->base);
+	engine_base_void(e);
 	engine_disks_resumed(e, h->epoch);
 	if (e->epochs.sync == SYNC_KEPT && retain_rewind(e->epochs.retain, h->epoch) < 0)
 		engine_lose_sync(e, "the standby is behind what is retained");

@@ -19,13 +19,13 @@ static int let_go(struct engine *e)
 {
 	int r;
 
-	if (!e->throttle.is_held)
+	if (e->throttle.held_at_ns == 0)
 		return 0;
 	r = vcpus_resume(e->guest.vcpus);
 	if (r < 0)
 		return r;
-	e->throttle.is_held = false;
 	e->figures.throttled_ns += clock_mono_ns() - e->throttle.held_at_ns;
+	e->throttle.held_at_ns = 0;
 	return 0;
 }
 
@@ -33,9 +33,8 @@ static void hold_still(struct engine *e, uint64_t now_ns)
 {
 	int r = vcpus_stop(e->guest.vcpus);
 
-	e->throttle.is_held = true; /* on error some vCPUs may be stopped, so let_go() must
-				     * resume them */
-	e->throttle.held_at_ns = now_ns;
+	e->throttle.held_at_ns = now_ns; /* also on error: some vCPUs may be stopped, so let_go()
+					  * must resume them */
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN,
 			    "vm=%s epoch=%" PRIu64 " the guest cannot be throttled: %s "
@@ -51,7 +50,7 @@ void engine_throttle_tick(struct engine *e)
 	bool is_wanted = throttle_wants_stop(&e->throttle.plan, now_ns) && e->guest.vcpus &&
 			 e->guest.condition == GUEST_RUNS && e->lease.voice == VOICE_SPEAKS;
 
-	if (is_wanted && !e->throttle.is_held)
+	if (is_wanted && e->throttle.held_at_ns == 0)
 		hold_still(e, now_ns);
 	else if (!is_wanted)
 		(void)let_go(e); /* if it fails, engine_throttle_wake_ns() makes the next tick
@@ -60,7 +59,7 @@ void engine_throttle_tick(struct engine *e)
 
 uint64_t engine_throttle_wake_ns(const struct engine_throttle *t, uint64_t now_ns)
 {
-	if (t->is_held && !t->plan.is_stop)
+	if (t->held_at_ns > 0 && !t->plan.is_stop)
 		return now_ns + RETRY_NS;
 	return throttle_slice_end_ns(&t->plan);
 }

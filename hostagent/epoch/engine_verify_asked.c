@@ -20,7 +20,7 @@ static void begin(struct engine *e, uint64_t wanted)
 	struct engine_asked *a = &e->asked;
 
 	a->n_begun = wanted;
-	a->is_running = true;
+	engine_set_asked(e, ASKED_BOTH, "");
 	a->began_epoch = e->epochs.next;
 	engine_ram_begin(e);
 	engine_verify_begin(e);
@@ -49,23 +49,24 @@ static void say_ram(const struct engine *e, struct engine_part *part)
 {
 	const struct engine_ram *ram = &e->ram;
 	uint64_t n_differ = ram->n_differ - e->asked.ram_differ;
-	bool is_compared = ram->has_failed || ram->has_passed;
+	bool has_failed = ram->finding == FINDING_FAILED;
+	bool is_compared = has_failed || ram->condition == RAM_PASSED;
 
 	if (e->config.ram_verify_bytes_per_s == 0)
 		append(part->text, "RAM is not compared, for ram_verify_bytes_per_s is 0");
 	else if (!is_compared)
 		append(part->text, "RAM is not compared, for the gateway or the standby's agent is "
 				   "older than this one");
-	else if (ram->has_failed)
+	else if (has_failed)
 		append(part->text, "RAM could not be put right: %s", ram->why.text);
 	else
 		append(part->text, "%" PRIu64 " pages of RAM are equal", ram->n_checked);
-	if (n_differ > 0 && !ram->has_failed)
+	if (n_differ > 0 && !has_failed)
 		append(part->text, ", %" PRIu64 " differed and were sent again", n_differ);
 	if (ram->n_skipped > 0)
 		append(part->text, ", %" PRIu64 " could not be read and are not compared",
 		       ram->n_skipped);
-	if (ram->has_failed || n_differ > 0)
+	if (has_failed || n_differ > 0)
 		part->found = ENGINE_FOUND_DIFFERENT;
 	else if (!is_compared || ram->n_skipped > 0)
 		part->found = ENGINE_FOUND_TOO_LITTLE;
@@ -76,13 +77,14 @@ static void say_disks(const struct engine *e, struct engine_part *part)
 {
 	const struct engine_verify *v = &e->verify;
 	uint64_t n_differ = v->n_differ - e->asked.disk_differ;
-	bool is_compared = v->has_failed || (v->has_passed && v->n_left_out < e->disks.n);
+	bool has_failed = v->finding == FINDING_FAILED, has_passed = v->condition == VERIFY_PASSED;
+	bool is_compared = has_failed || (has_passed && v->n_left_out < e->disks.n);
 	bool is_not_whole = v->n_left_out > 0 || v->n_unread > 0;
 
 	if (e->disks.n == 0)
 		return;
 	append(part->text, "; ");
-	if (v->has_failed)
+	if (has_failed)
 		append(part->text, "the disks could not be put right: %s", v->why.text);
 	else if (!is_compared)
 		append(part->text, "the disks are not compared%s%s", *v->why.text ? ": " : "",
@@ -91,20 +93,20 @@ static void say_disks(const struct engine *e, struct engine_part *part)
 		append(part->text,
 		       "%" PRIu64 " blocks of the disks are equal, %" PRIu64 " were being written",
 		       v->n_checked, v->n_busy);
-	if (is_compared && !v->has_failed && v->n_unread > 0)
+	if (is_compared && !has_failed && v->n_unread > 0)
 		append(part->text, ", %" PRIu64 " could not be read and are not compared",
 		       v->n_unread);
-	if (is_compared && !v->has_failed && v->n_left_out > 0)
+	if (is_compared && !has_failed && v->n_left_out > 0)
 		append(part->text, ", %" PRIu32 " disks are not compared", v->n_left_out);
-	if (n_differ > 0 && !v->has_failed)
+	if (n_differ > 0 && !has_failed)
 		append(part->text, ", %" PRIu64 " differed%s", n_differ,
 		       v->n_unproven > 0 ? "" : " and were sent again");
-	if (v->n_unproven > 0 && !v->has_failed)
+	if (v->n_unproven > 0 && !has_failed)
 		append(part->text, ", %" PRIu64 " that differed could not be compared again",
 		       v->n_unproven);
-	if (is_compared && !v->has_failed && is_not_whole)
+	if (is_compared && !has_failed && is_not_whole)
 		append(part->text, ": %s", v->why.text);
-	if (v->has_failed || n_differ > 0 || v->n_unproven > 0)
+	if (has_failed || n_differ > 0 || v->n_unproven > 0)
 		part->found = ENGINE_FOUND_DIFFERENT;
 	else if (!is_compared || v->n_unread > 0 || v->n_checked == 0)
 		part->found = ENGINE_FOUND_TOO_LITTLE;
@@ -120,7 +122,6 @@ static void end(struct engine *e)
 	const struct engine_asked *a = &e->asked;
 	char text[WIRE_TEXT_MAX + 1] = "";
 
-	e->asked.is_running = false;
 	append(text, "epochs %" PRIu64 " to %" PRIu64 ": %s%s", a->began_epoch,
 	       e->epochs.committed, a->ram.text, a->disks.text);
 	log_info("vm=%s epoch=%" PRIu64 " the pass that an operator asked for has ended: %s",
@@ -139,13 +140,13 @@ static void look(struct engine *e)
 {
 	struct engine_asked *a = &e->asked;
 
-	if (!a->ram.is_over && engine_ram_is_over(e)) {
-		a->ram.is_over = true;
+	if (a->condition != ASKED_DISKS && engine_ram_is_over(e)) {
 		say_ram(e, &a->ram);
+		engine_set_asked(e, a->condition == ASKED_BOTH ? ASKED_DISKS : ASKED_NONE, "");
 	}
-	if (!a->disks.is_over && engine_verify_is_over(e)) {
-		a->disks.is_over = true;
+	if (a->condition != ASKED_RAM && a->condition != ASKED_NONE && engine_verify_is_over(e)) {
 		say_disks(e, &a->disks);
+		engine_set_asked(e, a->condition == ASKED_BOTH ? ASKED_RAM : ASKED_NONE, "");
 	}
 }
 
@@ -155,9 +156,9 @@ void engine_asked_tick(struct engine *e)
 
 	if (wanted != e->asked.n_begun)
 		begin(e, wanted);
-	if (!e->asked.is_running)
+	if (e->asked.condition == ASKED_NONE)
 		return;
 	look(e);
-	if (e->asked.ram.is_over && e->asked.disks.is_over)
+	if (e->asked.condition == ASKED_NONE)
 		end(e);
 }

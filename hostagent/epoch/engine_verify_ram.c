@@ -9,6 +9,7 @@
  *      RAM_READ      the pages are read and hashed between two seals; the next one ends epoch n
  *      RAM_SENT      the hashes are in a RAM_HASH frame of epoch n; the standby compares them when
  *                    it has applied epoch n, and answers RAM_CHECKED
+ *      RAM_PASSED    the pass has ended
  *
  * Pages that the guest writes after the read are compared too: the seal copies them, and their
  * hashes are made anew from these copies (ram_batch.h). So a pass compares every page that can be
@@ -58,26 +59,35 @@ static void say_news(struct engine *e, const char *text)
 
 /* ---- where the pass is */
 
-static void begin_pass(struct engine_ram *ram)
+/* Give up the batch, if there is one. */
+static void drop_batch(struct engine *e, const char *why)
 {
-	ram->phase = RAM_IDLE;
+	if (e->ram.condition != RAM_PASSED)
+		engine_set_ram(e, RAM_IDLE, why);
+}
+
+static void begin_pass(struct engine *e)
+{
+	struct engine_ram *ram = &e->ram;
+
+	engine_set_ram(e, RAM_IDLE, "a pass begins");
 	ram->page = 0;
 	ram->n_checked = ram->n_skipped = 0;
 	ram->n_tries = 0;
-	ram->has_passed = false;
 	ram->answer.n_differ = ram->bad.n_differ = 0;
 	ram->next_ns = 0;
 }
 
 void engine_ram_copied(struct engine *e)
 {
-	begin_pass(&e->ram);
+	begin_pass(e);
 }
 
 void engine_ram_begin(struct engine *e)
 {
-	begin_pass(&e->ram);
-	e->ram.has_failed = e->ram.was_copied = false;
+	begin_pass(e);
+	if (e->ram.finding != FINDING_NONE)
+		engine_set_ram_finding(e, FINDING_DIFFERS, "all is compared again");
 	*e->ram.why.text = '\0';
 }
 
@@ -86,10 +96,11 @@ static void pass_ends(struct engine *e)
 	struct engine_ram *ram = &e->ram;
 	char text[WIRE_STATS_VALUE_MAX + 1];
 
-	ram->has_passed = true;
-	ram->was_copied = false;
+	engine_set_ram(e, RAM_PASSED, "");
 	if (ram->n_skipped == 0)
-		ram->is_differing = false;
+		engine_set_ram_finding(e, FINDING_NONE, "a whole pass has ended");
+	else if (ram->finding == FINDING_COPIED)
+		engine_set_ram_finding(e, FINDING_DIFFERS, "a pass has ended that was not whole");
 	ram->next_ns = clock_mono_ns() + e->config.ram_verify_every_ns;
 	snprintf(text, sizeof(text),
 		 "the standby's copy of RAM is verified: %" PRIu64 " pages are equal",
@@ -114,7 +125,7 @@ static bool is_possible(const struct engine *e)
  * failure, only together with the pages that differed last. */
 static bool may_verify(const struct engine *e)
 {
-	return is_possible(e) && (!e->ram.has_failed || e->ram.bad.n_differ > 0) &&
+	return is_possible(e) && (e->ram.finding != FINDING_FAILED || e->ram.bad.n_differ > 0) &&
 	       engine_stream_is_resumed(&e->stream) && engine_is_holding(e) &&
 	       e->epochs.sync == SYNC_KEPT;
 }
@@ -141,12 +152,11 @@ static const char *name_page(const struct engine *e, uint32_t page, char *text, 
 /* Repairs do not help: copy all of RAM again, but only once. After that, the verification fails. */
 static void give_up(struct engine *e)
 {
-	struct engine_ram *ram = &e->ram;
-
-	ram->has_failed = ram->was_copied;
-	if (ram->has_failed)
+	if (e->ram.finding == FINDING_COPIED) {
+		engine_set_ram_finding(e, FINDING_FAILED, "a copy of all has not helped");
 		return;
-	ram->was_copied = true;
+	}
+	engine_set_ram_finding(e, FINDING_COPIED, "");
 	engine_lose_sync(e, "pages of the standby's copy differ, and sending them again does not "
 			    "help: all is copied again");
 }
@@ -159,7 +169,8 @@ static void found_difference(struct engine *e)
 	ram->bad = ram->answer;
 	ram->answer.n_differ = 0;
 	ram->n_differ += ram->bad.n_differ;
-	ram->is_differing = true;
+	if (ram->finding == FINDING_NONE)
+		engine_set_ram_finding(e, FINDING_DIFFERS, "");
 	for (uint32_t i = 0; i < ram->bad.n_differ && i < WIRE_RAM_DIFFER_MAX; i++)
 		log_limited(LOG_LEVEL_ERROR,
 			    "vm=%s epoch=%" PRIu64 " the standby's copy of RAM differs in page "
@@ -171,8 +182,8 @@ static void found_difference(struct engine *e)
 	snprintf(text, sizeof(text),
 		 "%" PRIu32 " pages of the standby's RAM differ, the first: %.48s%s",
 		 ram->bad.n_differ, name_page(e, ram->bad.page[0], where, sizeof(where)),
-		 ram->has_failed ? "; is its memory sound?" : "");
-	if (ram->has_failed)
+		 ram->finding == FINDING_FAILED ? "; is its memory sound?" : "");
+	if (ram->finding == FINDING_FAILED)
 		(void)error_set(&ram->why, 0, "%s", text);
 	ram->told_ns = clock_mono_ns();
 	say_news(e, text);
@@ -231,7 +242,7 @@ static void read_batch(struct engine *e)
 		return;
 	}
 	ram_batch_read(batch, seed);
-	ram->phase = RAM_READ;
+	engine_set_ram(e, RAM_READ, "");
 	ram->epoch = e->epochs.next;
 	ram->next_ns = now_ns + (uint64_t)batch->n * VMM_PAGE_BYTES * CLOCK_NS_PER_S /
 					e->config.ram_verify_bytes_per_s;
@@ -242,26 +253,26 @@ void engine_ram_tick(struct engine *e)
 	struct engine_ram *ram = &e->ram;
 	uint64_t now_ns = clock_mono_ns();
 
-	if (ram->has_failed) /* this answer is about the pages that were sent once more; it is
-			      * ignored */
+	/* After a failure, this answer is about the pages that were sent once more. Ignore it. */
+	if (ram->finding == FINDING_FAILED)
 		ram->answer.n_differ = 0;
 	if (ram->answer.n_differ > 0 && e->epochs.sync == SYNC_KEPT)
 		found_difference(e);
 	if (!may_verify(e)) {
-		ram->phase = RAM_IDLE;
+		drop_batch(e, "nothing can be compared now");
 		if (e->epochs.sync != SYNC_KEPT) /* what was compared before no longer counts */
-			begin_pass(ram);
+			begin_pass(e);
 		return;
 	}
-	if ((ram->phase == RAM_READ && ram->epoch != e->epochs.next) ||
-	    (ram->phase == RAM_SENT && now_ns > ram->answer_ns))
-		ram->phase = RAM_IDLE; /* the epoch was given up, or no answer came */
-	if (ram->phase != RAM_IDLE || now_ns < ram->next_ns)
+	if ((ram->condition == RAM_READ && ram->epoch != e->epochs.next) ||
+	    (ram->condition == RAM_SENT && now_ns > ram->answer_ns))
+		engine_set_ram(e, RAM_IDLE, ""); /* the epoch was given up, or no answer came */
+	if ((ram->condition != RAM_IDLE && ram->condition != RAM_PASSED) || now_ns < ram->next_ns)
 		return;
-	if (ram->has_passed && e->config.ram_verify_every_ns == 0)
+	if (ram->condition == RAM_PASSED && e->config.ram_verify_every_ns == 0)
 		return;
-	if (ram->has_passed)
-		begin_pass(ram);
+	if (ram->condition == RAM_PASSED)
+		begin_pass(e);
 	if (ram->page >= e->guest.info.n_pages && clock_mono_ns() < ram->told_ns + TELL_NS)
 		ram->next_ns = ram->told_ns + TELL_NS; /* keep the last news until then */
 	else if (ram->page >= e->guest.info.n_pages)
@@ -305,7 +316,7 @@ static uint32_t send_again(struct engine *e)
  * made since they were read. */
 static bool is_due(const struct engine *e)
 {
-	return e->ram.phase == RAM_READ && e->ram.epoch + 1 == e->epochs.next &&
+	return e->ram.condition == RAM_READ && e->ram.epoch + 1 == e->epochs.next &&
 	       e->epochs.sync == SYNC_KEPT;
 }
 
@@ -338,7 +349,7 @@ int engine_ram_encode(struct engine *e)
 		if (r < 0)
 			return r;
 	}
-	ram->phase = RAM_SENT;
+	engine_set_ram(e, RAM_SENT, "");
 	ram->answer_ns = clock_mono_ns() + ANSWER_NS;
 	return r;
 }
@@ -353,10 +364,10 @@ int engine_ram_answer(struct engine *e, const struct wire_frame *frame)
 	if (wire_ram_checked_decode(frame, &checked, NULL) < 0)
 		return -EPROTO;
 	/* Ignore an answer to a batch that was given up: the batch was sent again, or will be. */
-	if (ram->phase != RAM_SENT || frame->h.epoch != ram->epoch ||
+	if (ram->condition != RAM_SENT || frame->h.epoch != ram->epoch ||
 	    checked.n_checked != ram->batch.n)
 		return 0;
-	ram->phase = RAM_IDLE;
+	engine_set_ram(e, RAM_IDLE, "");
 	ram->answer = checked; /* handled later, between two epochs: an epoch may be half encoded
 				* now */
 	if (checked.n_differ > 0)
@@ -375,18 +386,19 @@ const char *engine_ram_state(const struct engine *e)
 
 	if (e->config.ram_verify_bytes_per_s == 0)
 		return "off";
-	if (ram->has_failed)
+	if (ram->finding == FINDING_FAILED)
 		return "failed";
 	if (!is_possible(e))
 		return "not-possible";
-	if (ram->has_passed)
+	if (ram->condition == RAM_PASSED)
 		return "done";
 	return may_verify(e) ? "running" : "waiting";
 }
 
 bool engine_ram_is_over(const struct engine *e)
 {
-	return !is_possible(e) || e->ram.has_failed || e->ram.has_passed;
+	return !is_possible(e) || e->ram.finding == FINDING_FAILED ||
+	       e->ram.condition == RAM_PASSED;
 }
 
 int engine_ram_stats(const struct engine *e, char *stats)
@@ -405,7 +417,7 @@ int engine_ram_stats(const struct engine *e, char *stats)
 	if (r == 0)
 		r = wire_stats_add(stats, "ram_differing_pages", "%" PRIu64, ram->n_differ);
 	if (r == 0) /* 1: pages differed, and no pass without skipped pages has ended since */
-		r = wire_stats_add(stats, "ram_differs", "%d", ram->is_differing);
+		r = wire_stats_add(stats, "ram_differs", "%d", ram->finding != FINDING_NONE);
 	if (r == 0)
 		r = engine_add_text(stats, "ram_verify_news", ram->news);
 	return r;

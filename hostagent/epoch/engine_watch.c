@@ -156,15 +156,14 @@ static void describe(struct engine *e, const struct vmm_change *change, struct e
 			change->text, has_taps ? "; " : "", has_taps ? error.text : "");
 }
 
-/* Make QEMU close the descriptors that the agent's previous program has left there. Do this only
- * after the first epochs, because clients wait for the first epoch after a handover. */
+/* Make QEMU close the descriptors that the agent's previous program has left there. */
 static void sweep(struct engine *e)
 {
 	int r;
 
-	if (!e->capture.must_sweep || e->figures.n_looks < 2)
+	if (e->capture.sweep_look == 0 || e->figures.n_looks < e->capture.sweep_look)
 		return;
-	e->capture.must_sweep = false;
+	e->capture.sweep_look = 0;
 	r = devstate_sweep(e->capture.device);
 	if (r < 0)
 		log_debug("vm=%s query-fdsets: %s, ignoring: QEMU keeps two descriptors more",

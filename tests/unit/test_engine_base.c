@@ -75,7 +75,7 @@ static int answer_with(size_t i, uint32_t n_max)
 	struct wire_hashes hashes = {.seed = want->seed, .first = want->first, .hash = hash};
 
 	assert_string_equal(want->disk, disks[i].found.name);
-	engine.base.is_sent = true;
+	engine.base.condition = BASE_SENT;
 	strcpy(hashes.disk, want->disk);
 	hashes.n_zero = want->first == 0;
 	for (uint64_t k = want->first + hashes.n_zero; k < N_BLOCKS && hashes.n < n_max; k++)
@@ -131,7 +131,7 @@ static void test_nothing_is_known(void **state)
 	(void)state;
 	assert_false(engine_base_disks(&engine));
 	assert_int_equal(answer_with(0, 4), 0);
-	engine.base.is_sent = true;
+	engine.base.condition = BASE_SENT;
 	none.seed = engine.base.want.seed;
 	none.first = engine.base.want.first;
 	assert_int_equal(answer(&none, 3), 0); /* no hashes: the standby cannot read the rest */
@@ -154,7 +154,7 @@ static void test_other_answers(void **state)
 	assert_false(engine_base_disks(&engine));
 	hashes.seed = engine.base.want.seed;
 	assert_int_equal(answer(&hashes, 3), 0); /* the question is not sent yet */
-	engine.base.is_sent = true;
+	engine.base.condition = BASE_SENT;
 	assert_int_equal(answer(&hashes, 2), 0);
 	hashes.first = 1;
 	assert_int_equal(answer(&hashes, 3), 0);
@@ -222,7 +222,7 @@ static void test_held(void **state)
 	(void)state;
 	engine.output.condition = OUTPUT_HELD;
 	assert_true(engine_base_disks(&engine));
-	assert_int_equal(engine.base.want.n, 0);
+	assert_int_equal(engine.base.condition, BASE_NONE);
 	assert_int_equal(n_sent(0), N_BLOCKS);
 }
 
@@ -247,11 +247,11 @@ static void test_resume_from_nothing(void **state)
 	assert_false(engine_base_disks(&engine));
 	assert_int_equal(answer_with(1, 99), 0);
 	assert_true(engine_base_disks(&engine));
-	engine_base_void(&engine.base);
+	engine_base_void(&engine);
 	engine_disks_resumed(&engine, 0);
 	assert_false(engine_base_disks(&engine));
 	assert_int_equal(engine.base.want.first, 0);
-	engine_base_void(&engine.base); /* no answer comes any more */
+	engine_base_void(&engine); /* no answer comes any more */
 	disks[0].is_base_known = disks[1].is_base_known = true;
 	assert_int_equal(n_sent(0), N_BLOCKS);
 	/* After a RESUME with a committed epoch, the table of hashes stays valid. */

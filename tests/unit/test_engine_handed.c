@@ -112,19 +112,18 @@ static void test_what_is_known_is_not_forgotten(void **state)
 	} while (0)
 	REFUSED_WITH(ram.answer.n_differ, 1, 0);
 	REFUSED_WITH(ram.bad.n_differ, 1, 0);
-	REFUSED_WITH(ram.was_copied, true, false);
-	REFUSED_WITH(ram.has_failed, true, false);
-	REFUSED_WITH(ram.is_differing, true, false);
+	REFUSED_WITH(ram.finding, FINDING_DIFFERS, FINDING_NONE);
+	REFUSED_WITH(ram.finding, FINDING_COPIED, FINDING_NONE);
+	REFUSED_WITH(ram.finding, FINDING_FAILED, FINDING_NONE);
 	REFUSED_WITH(verify.answer.n_differ, 1, 0);
-	REFUSED_WITH(verify.is_repair, true, false);
-	REFUSED_WITH(verify.must_copy, true, false);
-	REFUSED_WITH(verify.was_copied, true, false);
-	REFUSED_WITH(verify.has_failed, true, false);
-	REFUSED_WITH(verify.is_differing, true, false);
+	REFUSED_WITH(verify.finding, FINDING_DIFFERS, FINDING_NONE);
+	REFUSED_WITH(verify.finding, FINDING_COPIED, FINDING_NONE);
+	REFUSED_WITH(verify.finding, FINDING_FAILED, FINDING_NONE);
 	REFUSED_WITH(disks.disk[0].n_bad, 1, 0);
-	REFUSED_WITH(asked.is_running, true, false);
+	REFUSED_WITH(asked.condition, ASKED_RAM, ASKED_NONE);
 	REFUSED_WITH(asked.n_wanted, 1, 0);
-	REFUSED_WITH(disks.disk[0].is_flush_off, true, false);
+	REFUSED_WITH(disks.disk[0].flush, FLUSH_IGNORED, FLUSH_OBEYED);
+	REFUSED_WITH(disks.disk[0].flush, FLUSH_BETWEEN, FLUSH_OBEYED);
 #undef REFUSED_WITH
 }
 

@@ -188,12 +188,12 @@ static void test_what_was_left_is_closed(void **state)
 
 	(void)state;
 	begin(script);
-	engine.capture.must_sweep = true;
+	engine.capture.sweep_look = 2;
 	assert_int_equal(seal(), 0);
-	assert_true(engine.capture.must_sweep);
+	assert_int_equal(engine.capture.sweep_look, 2);
 	watch_saw_device(&engine.watch.plan);
 	assert_int_equal(seal(), 0);
-	assert_false(engine.capture.must_sweep);
+	assert_int_equal(engine.capture.sweep_look, 0);
 	end();
 	for (const char *at = heard; (at = strstr(at, REMOVE)); at++)
 		n_removed++;

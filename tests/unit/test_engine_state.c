@@ -117,6 +117,88 @@ static const struct drawing drawings[] = {
 		 "....x", /* yielded: only engine_move_end() lets the guest go on */
 		 "x....",
 	 }},
+	{&condition_verify,
+	 "verify",
+	 VERIFY_N_CONDITIONS,
+	 {"idle", "reading", "read", "sent", "rereading", "reread", "copy", "passed"},
+	 {
+		 ".x..x.xx", /* idle */
+		 "x.x.....", /* reading */
+		 "x..x....", /* read */
+		 "x.......", /* sent */
+		 "x....x..", /* rereading */
+		 "x.......", /* reread: the block is sent, and no hash */
+		 "x.......", /* copy */
+		 "x.......", /* passed: a new pass begins before its first batch */
+	 }},
+	{&condition_ram,
+	 "ram",
+	 RAM_N_CONDITIONS,
+	 {"idle", "read", "sent", "passed"},
+	 {
+		 ".x.x",
+		 "x.x.",
+		 "x...",
+		 "x...",
+	 }},
+	{&condition_ram_finding,
+	 "ram-finding",
+	 FINDING_N_CONDITIONS,
+	 {"none", "differs", "copied", "failed"},
+	 {
+		 ".x..",
+		 "x.xx",
+		 "xx.x",
+		 ".x..", /* failed: only a new pass can show that nothing differs */
+	 }},
+	{&condition_disk_finding,
+	 "disk-finding",
+	 FINDING_N_CONDITIONS,
+	 {"none", "differs", "copied", "failed"},
+	 {
+		 ".x..",
+		 "x.xx",
+		 "xx.x",
+		 ".x..",
+	 }},
+	{&condition_asked,
+	 "asked",
+	 ASKED_N_CONDITIONS,
+	 {"none", "both", "ram", "disks"},
+	 {
+		 ".x..",
+		 "..xx", /* both: the two parts end one after the other */
+		 "xx..",
+		 "xx..",
+	 }},
+	{&condition_base,
+	 "base",
+	 BASE_N_CONDITIONS,
+	 {"none", "wanted", "sent"},
+	 {
+		 ".x.",
+		 "x.x",
+		 "xx.",
+	 }},
+	{&condition_tracking,
+	 "tracking",
+	 TRACKING_N_CONDITIONS,
+	 {"lost", "fresh", "used"},
+	 {
+		 ".xx", /* lost: becomes used if the agent's last program handed the tracker on */
+		 "x.x",
+		 "x..", /* used: only a new tracker is fresh */
+	 }},
+	{&condition_flush,
+	 "flush",
+	 FLUSH_N_CONDITIONS,
+	 {"obeyed", "ignored", "kept", "between"},
+	 {
+		 ".xxx",
+		 "x...",
+		 "....", /* kept: not tried again */
+		 "..x.",
+	 }},
 };
 
 #define N_DRAWINGS (sizeof(drawings) / sizeof(drawings[0]))
@@ -201,6 +283,8 @@ static void test_an_allowed_change_is_made(void **state)
 
 static void test_another_change_is_not_made(void **state)
 {
+	struct engine_disk disk = {.found.name = "a test", .flush = FLUSH_KEPT};
+
 	(void)state;
 	engine.guest.condition = GUEST_LOST;
 	engine_set_guest(&engine, GUEST_RUNS, "a test");
@@ -221,6 +305,28 @@ static void test_another_change_is_not_made(void **state)
 	engine.watch.cover = COVER_NET;
 	engine_set_cover(&engine, COVER_DEVICES, "a test");
 	assert_int_equal(engine.watch.cover, COVER_NET);
+
+	engine.verify.condition = VERIFY_IDLE;
+	engine_set_verify(&engine, VERIFY_SENT, "a test");
+	assert_int_equal(engine.verify.condition, VERIFY_IDLE);
+	engine.ram.condition = RAM_IDLE;
+	engine_set_ram(&engine, RAM_SENT, "a test");
+	assert_int_equal(engine.ram.condition, RAM_IDLE);
+	engine.ram.finding = FINDING_FAILED;
+	engine_set_ram_finding(&engine, FINDING_NONE, "a test");
+	assert_int_equal(engine.ram.finding, FINDING_FAILED);
+	engine.verify.finding = FINDING_FAILED;
+	engine_set_disk_finding(&engine, FINDING_NONE, "a test");
+	assert_int_equal(engine.verify.finding, FINDING_FAILED);
+	engine_set_base(&engine, BASE_SENT, "a test");
+	assert_int_equal(engine.base.condition, BASE_NONE);
+	engine.capture.tracking = TRACKING_USED;
+	engine_set_tracking(&engine, TRACKING_FRESH, "a test");
+	assert_int_equal(engine.capture.tracking, TRACKING_USED);
+	engine_set_asked(&engine, ASKED_RAM, "a test");
+	assert_int_equal(engine.asked.condition, ASKED_NONE);
+	engine_set_flush(&engine, &disk, FLUSH_IGNORED);
+	assert_int_equal(disk.flush, FLUSH_KEPT);
 }
 
 static void test_of_the_stream(void **state)

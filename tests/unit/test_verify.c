@@ -47,7 +47,7 @@ static void answer(bool is_equal)
 	struct wire_frame frame = {.h = {.type = WIRE_DISK_CHECKED, .epoch = EPOCH},
 				   .payload = payload};
 
-	engine.verify.phase = VERIFY_SENT;
+	engine.verify.condition = VERIFY_SENT;
 	engine.verify.epoch = EPOCH;
 	engine.verify.first = engine.verify.block;
 	engine.verify.n = engine.verify.sent = 1;
@@ -63,10 +63,10 @@ static void test_gives_up(void **state)
 {
 	(void)state;
 	for (int i = 0; i < 4; i++) {
-		assert_false(engine.verify.has_failed);
+		assert_int_not_equal(engine.verify.finding, FINDING_FAILED);
 		answer(false);
 	}
-	assert_true(engine.verify.has_failed);
+	assert_int_equal(engine.verify.finding, FINDING_FAILED);
 }
 
 /* Many batches differ, but each is right after one repair. The verification does not give up. */
@@ -79,8 +79,7 @@ static void test_each_is_repaired(void **state)
 		answer(true);
 		assert_int_equal(engine.verify.block, i + 1);
 	}
-	assert_false(engine.verify.has_failed);
-	assert_true(engine.verify.is_differing); /* until the whole pass ends */
+	assert_int_equal(engine.verify.finding, FINDING_DIFFERS); /* until the whole pass ends */
 }
 
 /* After a new copy, the batches before the one that differed are compared again. These batches are
@@ -89,24 +88,25 @@ static void test_copies_do_not_help(void **state)
 {
 	(void)state;
 	for (int i = 0; i < 4; i++) {
-		assert_false(engine.verify.has_failed);
+		assert_int_not_equal(engine.verify.finding, FINDING_FAILED);
+		if (i > 0)
+			engine_set_disk_finding(&engine, FINDING_COPIED, "");
 		engine.verify.block = 0;
 		answer(true);
 		answer(false);
-		engine.verify.was_copied = true;
 	}
-	assert_true(engine.verify.has_failed);
+	assert_int_equal(engine.verify.finding, FINDING_FAILED);
 }
 
 /* A new copy is followed by a pass at once, even if the next pass was to begin much later. */
 static void test_after_a_copy(void **state)
 {
 	(void)state;
-	engine.verify.has_passed = true;
+	engine.verify.condition = VERIFY_PASSED;
 	engine.verify.next_ns = UINT64_MAX;
 	engine.disks.condition = DISKS_APART;
 	engine_verify_tick(&engine);
-	assert_false(engine.verify.has_passed);
+	assert_int_equal(engine.verify.condition, VERIFY_IDLE);
 	assert_int_equal(engine.verify.next_ns, 0);
 }
 

@@ -206,14 +206,14 @@ static void epoch(const struct engine_disk *busy)
 /* Let the pass go on to its end. If it has ended already, begin another one. */
 static void pass(const struct engine_disk *busy)
 {
-	if (engine->verify.has_passed)
+	if (engine->verify.condition == VERIFY_PASSED)
 		engine_verify_begin(engine);
-	for (int i = 0; i < 30 && !engine->verify.has_passed; i++) {
+	for (int i = 0; i < 30 && engine->verify.condition != VERIFY_PASSED; i++) {
 		epoch(busy);
 		if (checked.n_checked > 0)
 			assert_int_equal(answer(), 0);
 	}
-	assert_true(engine->verify.has_passed);
+	assert_int_equal(engine->verify.condition, VERIFY_PASSED);
 }
 
 /* Let an operator ask for a pass. Returns what it has found in the disks. */
@@ -223,7 +223,7 @@ static const struct engine_part *ask(const struct engine_disk *busy)
 	engine_asked_tick(engine);
 	pass(busy);
 	engine_asked_tick(engine);
-	assert_true(engine->asked.disks.is_over);
+	assert_int_equal(engine->asked.condition, ASKED_NONE);
 	return &engine->asked.disks;
 }
 
@@ -244,7 +244,7 @@ static void test_a_pass(void **state)
 	assert_true(stats_have("disk_differs=0\n"));
 	/* Nothing differed, so no other pass follows. */
 	epoch(NULL);
-	assert_true(engine->verify.has_passed);
+	assert_int_equal(engine->verify.condition, VERIFY_PASSED);
 }
 
 /* A block differs. It is sent again, compared again, and the copy is right. */
@@ -278,7 +278,7 @@ static void test_busy_block(void **state)
 	/* The next pass follows soon, although `disk_verify_every_ms` is 0. */
 	assert_true(engine->verify.next_ns <= clock_mono_ns() + 60 * CLOCK_NS_PER_S);
 	epoch(NULL);
-	assert_false(engine->verify.has_passed);
+	assert_int_not_equal(engine->verify.condition, VERIFY_PASSED);
 	assert_int_equal(checked.n_differ, 1);
 	assert_int_equal(answer(), 0);
 	pass(NULL);
@@ -337,7 +337,7 @@ static void test_busy_at_repair(void **state)
 		assert_int_equal(answer(), 0);
 		epoch(&disk[0]);
 		assert_int_equal(checked.n_checked, 0);
-		assert_false(engine->verify.has_failed);
+		assert_int_not_equal(engine->verify.finding, FINDING_FAILED);
 	}
 	assert_int_equal(n_sent_blocks, 0);
 	pass(NULL);
@@ -356,14 +356,14 @@ static void test_unsound(void **state)
 	assert_int_equal(answer(), 0);
 	epoch(&disk[0]);
 	for (int i = 0; i < 4; i++) {
-		assert_false(engine->verify.has_failed);
+		assert_int_not_equal(engine->verify.finding, FINDING_FAILED);
 		epoch(NULL);
 		assert_int_equal(answer(), 0);
 		epoch(NULL);
 		standby[0][0] ^= 1;
 	}
 	epoch(NULL);
-	assert_true(engine->verify.has_failed);
+	assert_int_equal(engine->verify.finding, FINDING_FAILED);
 }
 
 static uint8_t late[BLOCKS_BYTES]; /* what write_late() writes */
@@ -402,7 +402,7 @@ static void test_written_after_seal(void **state)
 	find_difference();
 	after_seal = guest_writes_late;
 	epoch(NULL);
-	assert_false(engine->verify.must_copy);
+	assert_int_not_equal(engine->verify.condition, VERIFY_COPY);
 	memcpy(standby[1] + LATE_BLOCK * BLOCKS_BYTES, late, sizeof(late)); /* the next epoch */
 	pass(NULL);
 	assert_int_equal(engine->disks.condition, DISKS_IN_STEP);
@@ -452,7 +452,7 @@ static void test_apart_before_copy(void **state)
 	write_late();
 	find_difference();
 	epoch(NULL);
-	assert_true(engine->verify.must_copy);
+	assert_int_equal(engine->verify.condition, VERIFY_COPY);
 	copy_and_pass();
 }
 
@@ -463,7 +463,7 @@ static void test_failed_and_apart(void **state)
 				  "differ, the first at byte 0, though sent again";
 
 	(void)state;
-	for (int i = 0; i < 8 && !engine->verify.has_failed; i++) {
+	for (int i = 0; i < 8 && engine->verify.finding != FINDING_FAILED; i++) {
 		standby[0][0] = 1;
 		epoch(NULL);
 		if (checked.n_checked > 0)
@@ -514,7 +514,7 @@ static void test_unread(void **state)
 	pass(NULL);
 	engine_asked_tick(engine);
 	found = &engine->asked.disks;
-	assert_true(found->is_over);
+	assert_int_equal(engine->asked.condition, ASKED_NONE);
 	assert_int_equal(found->found, ENGINE_FOUND_TOO_LITTLE);
 	assert_string_equal(found->text, "; 136 blocks of the disks are equal, 0 were being "
 					 "written, 4 could not be read and are not compared: "

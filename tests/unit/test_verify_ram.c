@@ -250,7 +250,8 @@ static void test_put_right(void **state)
 	assert_memory_equal(standby[9], guest + 9 * VMM_PAGE_BYTES, VMM_PAGE_BYTES);
 	assert_string_equal(engine->ram.news, "1 pages of the standby's RAM differ, the first: "
 					      "block pc.ram at byte 36864");
-	assert_true(engine->ram.is_differing); /* stays true until the pass has ended */
+	/* This stays until the pass has ended. */
+	assert_int_equal(engine->ram.finding, FINDING_DIFFERS);
 	standby[RAM_PAGES + 1][0] ^= 1;
 	assert_int_equal(turn(), 0);
 	assert_int_equal(turn(), 1);
@@ -258,11 +259,12 @@ static void test_put_right(void **state)
 	assert_string_equal(engine->ram.news, "1 pages of the standby's RAM differ, the first: "
 					      "block pc.bios at byte 4096");
 	engine_ram_tick(engine);
-	assert_false(engine->ram.has_passed); /* perhaps the news is not reported yet */
+	/* Perhaps the news is not reported yet. */
+	assert_int_not_equal(engine->ram.condition, RAM_PASSED);
 	engine->ram.told_ns = engine->ram.next_ns = 0; /* a second has passed */
 	engine_ram_tick(engine);
-	assert_true(engine->ram.has_passed);
-	assert_false(engine->ram.is_differing);
+	assert_int_equal(engine->ram.condition, RAM_PASSED);
+	assert_int_equal(engine->ram.finding, FINDING_NONE);
 	assert_int_equal(engine->ram.n_differ, 2);
 }
 
@@ -300,7 +302,7 @@ static void test_gives_up(void **state)
 		engine_ram_tick(engine);
 		if (copies == 0) {
 			assert_int_equal(engine->epochs.sync, SYNC_LOST);
-			assert_false(engine->ram.has_failed);
+			assert_int_not_equal(engine->ram.finding, FINDING_FAILED);
 			engine_ram_tick(engine);
 			engine->epochs.sync = SYNC_KEPT; /* the FULL epoch was made */
 			engine->epochs.next++;
@@ -351,7 +353,7 @@ static void test_given_up_batches(void **state)
 	(void)state;
 	assert_int_equal(turn(), 0);
 	engine_ram_tick(engine);
-	assert_int_equal(engine->ram.phase, RAM_READ);
+	assert_int_equal(engine->ram.condition, RAM_READ);
 	engine->epochs.next += 2; /* a FULL epoch has replaced the one that was running */
 	seal((struct page_range){0, 0});
 	assert_int_equal(hash.n_pages, 0);
@@ -367,7 +369,7 @@ static void test_given_up_batches(void **state)
 	seal((struct page_range){0, 0});
 	standby[1][0] ^= 1;
 	assert_int_equal(answer_for(engine->epochs.next - 2), 1);
-	assert_int_equal(engine->ram.phase, RAM_SENT);
+	assert_int_equal(engine->ram.condition, RAM_SENT);
 	assert_int_equal(engine->ram.answer.n_differ, 0);
 }
 
@@ -416,13 +418,13 @@ static void test_after_a_full_epoch(void **state)
 		assert_int_equal(turn(), 0);
 	engine_ram_tick(engine);
 	assert_string_equal(engine_ram_state(engine), "done");
-	engine->ram.was_copied = engine->ram.is_differing = true;
+	engine->ram.finding = FINDING_COPIED;
 	engine_ram_copied(engine);
 	assert_string_equal(engine_ram_state(engine), "running");
 	assert_int_equal(turn(), 0);
 	assert_int_equal(hash.first_page, 0);
-	assert_true(engine->ram.was_copied && engine->ram.is_differing);
-	engine->ram.has_failed = true;
+	assert_int_equal(engine->ram.finding, FINDING_COPIED);
+	engine->ram.finding = FINDING_FAILED;
 	engine_ram_copied(engine);
 	assert_string_equal(engine_ram_state(engine), "failed");
 }
@@ -469,11 +471,12 @@ static void test_asked_ends_part_by_part(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(turn(), 0);
 	engine_ram_tick(engine);
-	assert_true(engine->ram.has_passed);
+	assert_int_equal(engine->ram.condition, RAM_PASSED);
 	engine_asked_tick(engine);
+	assert_int_equal(engine->asked.condition, ASKED_DISKS);
 	assert_int_equal(engine->status.verified.number, 0);
 	engine_ram_copied(engine); /* another pass over RAM runs when the disks' pass ends */
-	engine->verify.has_passed = true;
+	engine->verify.condition = VERIFY_PASSED;
 	engine->verify.n_checked = 8;
 	engine_asked_tick(engine);
 	assert_int_equal(engine->status.verified.number, number);
