@@ -28,8 +28,8 @@
 
 #include "codec/page.h"
 
-/* The encoder's settings and counters. The owner sets `features` and zeroes the rest; the owner may
- * read the members at any time. */
+/* The encoder's settings and counters. The caller sets `features`, and sets all other members to 0.
+ * The caller may read the members at any time. */
 struct page_encoder {
 	uint64_t features;		    /* PAGE_FEATURE_*: delta classes that may be used */
 	uint64_t n_pages;		    /* pages given to the encoder */
@@ -81,8 +81,8 @@ int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 struct page_record {
 	uint8_t class;	     /* enum page_class; other numbers are refused */
 	uint16_t size;	     /* bytes at @data */
-	/* the record's data. Applying is faster when the data of all records follow each other in
-	 * memory */
+	/* the record's data. The function is faster if the data of successive records follow each
+	 * other in memory */
 	const uint8_t *data;
 	uint8_t *page;	     /* PAGE_BYTES; several records may have the same page */
 };

@@ -64,8 +64,8 @@ static inline uint64_t form_edge_lines(const struct simd_scan *scan)
 	return scan->lines | scan->lines << 1;
 }
 
-/* Store the edge at the page's end, which belongs to no line. If a run ends there, the edge counts:
- * returns 1. If not, returns 0. */
+/* Store the edge at the page's end, which belongs to no line, in *edge. Returns how many edges this
+ * adds: 1 if a run ends there, else 0. */
 static inline size_t form_last_edge(const struct simd_scan *scan, uint16_t *edge)
 {
 	*edge = PAGE_BYTES;
@@ -178,6 +178,7 @@ form_xrle_emit(const struct simd_scan *scan, const uint8_t *new, uint8_t *out, u
 			 : form_xrle_runs(edges, n_edges, new, out, NULL, copy_exact);
 }
 
+/* The body of simd_ops->xrle_apply. */
 static inline __attribute__((always_inline)) int
 form_xrle_apply(const uint8_t *data, size_t size, uint8_t *page, form_copy *copy_exact)
 {
