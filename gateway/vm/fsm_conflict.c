@@ -19,7 +19,8 @@ static bool is_there(const struct vm_host *host)
 	return host->up && host->reported;
 }
 
-/* Does @host report a term that no term can have reached? No term of this gateway is above it. */
+/* Does @host report a term that is too large to be possible? If so, this gateway cannot begin a
+ * higher term. */
 static bool is_out_of_range(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	return host->term > fsm->term_seen && host->term > fsm->record.term;
