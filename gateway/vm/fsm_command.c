@@ -457,6 +457,7 @@ static void on_move(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const char *why, *name = fsm->config->name;
 
+	/* Refuse if the named host has no copy, or if something else must end first. */
 	if (s->in->host == vm_fsm_spare(fsm)) {
 		vm_reply(s, false, "not-possible",
 			 "%s has no copy of %s, it is the spare: `holdfastctl unprotect %s`, then "
@@ -487,6 +488,7 @@ static void on_move(struct vm_step *s)
 		      vm_state_name(fsm->record.state));
 		return;
 	}
+	/* Refuse if a host cannot do its part in the move now. */
 	if (refuse_barred(s, s->in->host) || refuse_absent(s, fsm->record.owner) ||
 	    refuse_absent(s, s->in->host))
 		return;

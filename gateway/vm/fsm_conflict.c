@@ -138,6 +138,7 @@ static void on_owner(struct vm_step *s)
 	const struct vm_host *host = &fsm->host[h];
 	const char *name = vm_host_name(fsm, h), *vm = fsm->config->name;
 
+	/* Can the named host be the owner at all? */
 	if (h == vm_fsm_spare(fsm)) {
 		vm_reply(s, false, "not-possible",
 			 "%s has no seat by the journal; if its guest is the right one, name it as "
@@ -166,6 +167,7 @@ static void on_owner(struct vm_step *s)
 			 "owner?", name, wire_state_name(host->agent_state));
 		return;
 	}
+	/* Would another host have to give up something that may be newer? */
 	for (uint8_t o = 0; o < VM_HOSTS && !s->in->may_lose; o++) {
 		if (may_have_more(s, h, o)) {
 			refuse_loss(s, h, o);

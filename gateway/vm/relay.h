@@ -89,7 +89,7 @@ struct vm_relay {
 void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint32_t generation);
 
 /* Note that the standby opened a new stream and has @epoch whole. From now on, acknowledgements of
- * epochs that were sent on the standby's old stream are refused. */
+ * later epochs that were sent on the standby's old stream are refused. */
 void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 
 /* Drop all frames until the next RESUME. */

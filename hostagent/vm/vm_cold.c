@@ -155,7 +155,7 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 	int r = 0;
 
 	(void)ret_epoch;
-	/* This host did not own the guest, so somebody started this QEMU on images that are only a
+	/* If this host did not own the guest, somebody started this QEMU on images that are only a
 	 * standby's copy. The images may be old, or lack writes that are still in the disk log.
 	 * Also, the disk log must be closed before a guest writes to the images. */
 	if (has_qemu && !is_owners)

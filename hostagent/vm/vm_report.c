@@ -133,7 +133,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 			       vm_guest_get(&vm->guest, &pid) == VM_GUEST_ALIVE;
 
 		/* If this host is the primary, the standby's state says nothing about the guest:
-		 * the standby's epoch is from before a promotion, and was numbered in an older
+		 * the standby's epoch is that of an earlier promotion, numbered in an older
 		 * term. */
 		if (vm->standby && status.state != STANDBY_STATE_IDLE &&
 		    vm->role != VM_ROLE_FENCED && vm->role != VM_ROLE_PRIMARY && !is_back)

@@ -142,8 +142,9 @@ static inline void form_copy_run(uint8_t *out, const uint8_t *new, size_t start,
 		memcpy(out + i, new + start + i, 64);
 }
 
-/* Write the runs between the edges to @out. If @reference is not NULL, also write their new bytes
- * to it. Inlined: if a caller passes a constant NULL, its loop has no code for this. */
+/* Write the delta's runs, which lie between the edges, to @out. If @reference is not NULL, also
+ * write their new bytes to @reference. Returns the delta's size, or -E2BIG. Inlined: if a caller
+ * passes a constant NULL, the loop has no code for @reference. */
 static inline __attribute__((always_inline)) int
 form_xrle_runs(const uint16_t *edges, size_t n_edges, const uint8_t *new, uint8_t *out,
 	       uint8_t *reference, form_copy *copy_exact)
