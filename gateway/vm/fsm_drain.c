@@ -3,7 +3,7 @@
  *
  * If the copy did not end before the host goes down, the guest would wait for the lost standby: for
  * standby_timeout_ms, or without end under `standby_lost = hold`. The gateway still intends to
- * protect the VM: protection begins again once the host is taken back, whatever the policy
+ * protect the VM: protection begins again when the host is taken back, whatever the policy
  * `reprotect` is, because nobody has asked for an unprotected guest. */
 #include <stdarg.h>
 #include <stdio.h>

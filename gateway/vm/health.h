@@ -59,7 +59,7 @@ enum health_word {
 	HEALTH_RAM,	      /* the standby's copy of RAM differs from the guest's RAM */
 	/* the standby's disks differ, or may differ, from the guest's disks */
 	HEALTH_DISKS,
-	HEALTH_NOT_HELD,      /* output is not, or may not be, held until its commit */
+	HEALTH_NOT_HELD,      /* output is not held until its commit, or this is not known */
 	HEALTH_BEHIND,	      /* epochs are not acknowledged or not committed in time */
 	HEALTH_NO_ROOM,	      /* the standby could not store a large epoch */
 	HEALTH_NO_WAY,	      /* clients could not reach the guest on the standby */

@@ -17,8 +17,8 @@
  *
  *      bytes   for each changed line, in order: all 64 bytes if it is sent whole, or only its
  *              changed bytes
- *      masks   for each line sent in part, for each changed word: 1 byte, its changed bytes
- *      words   for each line sent in part: 1 byte, its changed words
+ *      masks   1 byte for each changed word of a line sent in part: the word's changed bytes
+ *      words   1 byte for each line sent in part: the line's changed words
  *      whole   1 bit per changed line, in ceil(n_lines / 8) bytes: 1 if the line is sent whole;
  *              unused bits are 0
  *      lines   8 bytes: the changed lines

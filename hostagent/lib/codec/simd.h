@@ -80,7 +80,7 @@ struct simd_ops {
 	bool (*is_zero)(const uint8_t *page);
 };
 
-extern const struct simd_ops *simd_ops; /* the form in use; never NULL once main() runs */
+extern const struct simd_ops *simd_ops; /* the form in use; set before main() */
 
 /* Returns the form in use. */
 enum simd_form simd_get_form(void);

@@ -412,7 +412,7 @@ struct wire_machine_item {
 };
 
 struct wire_machine_iter {
-	struct bytes_reader r;	/* the rest of the payload */
+	struct bytes_reader r;	/* the part of the payload that was not read yet */
 	const uint8_t *payload; /* the payload's first byte, for offsets in errors */
 	bool is_last;		/* this is the last frame of the list */
 };
@@ -468,7 +468,7 @@ struct wire_record {
 };
 
 struct wire_record_iter {
-	struct bytes_reader r;	 /* the rest of the payload */
+	struct bytes_reader r;	 /* the part of the payload that was not read yet */
 	const uint8_t *payload;	 /* the payload's first byte, for offsets in errors */
 	uint64_t n_pages;	 /* every index must be below this */
 	uint8_t type;		 /* the frame's type */
@@ -541,7 +541,7 @@ void wire_disk_hash(uint64_t seed, const void *data, size_t bytes,
 uint64_t wire_disk_hash_seed(const uint8_t hash[WIRE_DISK_HASH_SIZE]);
 
 struct wire_disk_iter {
-	struct bytes_reader r;	/* the rest of the payload */
+	struct bytes_reader r;	/* the part of the payload that was not read yet */
 	const uint8_t *payload; /* the payload's first byte, for offsets in errors */
 	char name[WIRE_DISK_NAME_MAX + 1]; /* the disk of all records in the frame */
 };

@@ -53,7 +53,7 @@ struct wire_tls {
 	SSL *ssl;
 	struct wire_tls_context *context; /* the connection holds a reference */
 	unsigned int generation;   /* the context's generation when the peer was last judged */
-	/* when the peer's certificate expires, s since 1970; valid once established */
+	/* when the peer's certificate expires, s since 1970; valid if `established` */
 	int64_t peer_ends;
 	struct ring input, output; /* both hold ciphertext */
 	unsigned peer_roles;	   /* mask of the roles that may connect */
