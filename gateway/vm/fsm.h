@@ -47,7 +47,7 @@
  *     no term begins and nothing is ordered until two voices agree, the host no longer reports the
  *     newer term (fsm_newer.c), or an operator names the owner, or chooses a standby's copy
  *     (fsm_conflict.c). There is also a conflict while a host obeys a "younger" gateway (one with a
- *     larger incarnation), because that gateway may begin terms.
+ *     larger incarnation), because the younger gateway may begin terms.
  *  6. Orders follow from the state: a host gets the orders that the state requires as soon as it is
  *     connected and has reported. So lost orders, and restarts of agents or of the gateway, need no
  *     special care.
@@ -83,7 +83,7 @@ enum vm_state {
 	VM_SYNCING     = 2,
 	VM_PROTECTED   = 3, /* the standby holds every committed epoch */
 	VM_PROMOTING   = 4, /* the new owner was ordered to run the guest
-			     * and has not confirmed that it does */
+			     * and has not confirmed that the guest runs */
 	/* the new owner refused or did not answer, or the fence command failed; the operator
 	 * decides */
 	VM_FAILED      = 5,
@@ -172,7 +172,8 @@ struct vm_config {
 	 * up */
 	uint64_t move_timeout_ns;
 	uint64_t order_timeout_ns;   /* how long an order can go without progress before it fails */
-	/* how long the other host must be away before the spare takes its seat */
+	/* how long the host that is to keep the copy must have been unable to do so, before the
+	 * spare takes its seat */
 	uint64_t spare_after_ns;
 	/* true: run the fence command before a promotion whose reason is the owner's silence */
 	bool has_fence_command;
@@ -262,8 +263,8 @@ enum vm_cold_disk {
 	/* like VM_COLD_DISK_OWN, but the guest's flushes were ignored, so the disks may be torn */
 	VM_COLD_DISK_UNSOUND,
 	VM_COLD_DISK_COPY,    /* the standby's copy of the disks, complete, at `epoch` of `term` */
-	/* a copy was begun onto the standby's disks and not finished: some blocks are of one
-	 * moment, and others of another. A host can report this with the role VM_COLD_NOT */
+	/* a copy onto the standby's disks was begun and not finished, so some blocks are older than
+	 * others. A host can report this with the role VM_COLD_NOT */
 	VM_COLD_DISK_TORN,
 };
 
@@ -337,8 +338,9 @@ struct vm_input {
 	/* true if the owner's guest had changed, but is now again as it was when its protection
 	 * began */
 	bool is_covered_again;
-	/* true if the protection of the owner's guest is suspended, and the owner's agent compares
-	 * the guest with what was protected. Valid if knows_suspended: older agents do not say */
+	/* true if the protection of the owner's guest is suspended, and the owner's agent still
+	 * checks whether the guest is again as it was while protected. Valid if knows_suspended:
+	 * older agents do not say */
 	bool is_suspended, knows_suspended;
 	/* a word for the obstacle between clients and the guest on this host, explained in `text`;
 	 * NULL: none */
@@ -550,7 +552,7 @@ struct vm_protection {
 /* What the gateway waits for in UNPROTECTED, before it protects the guest again by itself. */
 enum vm_again_when {
 	VM_AGAIN_NEVER,   /* nothing: only an operator begins a protection */
-	VM_AGAIN_COVERED, /* the owner must report that the guest is again what was protected */
+	VM_AGAIN_COVERED, /* the owner must report that the guest is again as it was protected */
 	VM_AGAIN_SOON,    /* both hosts must be ready */
 };
 
@@ -565,8 +567,8 @@ struct vm_again {
 	/* true if the gateway itself began the present PREPARING or SYNCING; false if an operator
 	 * began it */
 	bool is_own;
-	/* with VM_AGAIN_COVERED: true if the owner's last report says that its agent compares the
-	 * guest with what was protected */
+	/* with VM_AGAIN_COVERED: true if, by the owner's last report, its agent still checks
+	 * whether the guest is again as it was while protected */
 	bool is_watched;
 	uint64_t next_ns; /* make no attempt before this time */
 	/* how many attempts in a row have failed; a protection that ended soon counts as a
@@ -581,8 +583,8 @@ struct vm_again {
 	/* in PREPARING: true if the last attempt with this standby failed. Then this attempt causes
 	 * no events, unless it fails for another reason, or gets further than PREPARING */
 	bool is_repeat;
-	/* set to true if seats change while it is doubtful whether the promoted guest serves; false
-	 * again at the next promotion */
+	/* true if the spare took a seat before it was certain that the promoted guest serves its
+	 * clients; false again at the next promotion */
 	bool was_doubtful;
 };
 
@@ -593,8 +595,8 @@ enum vm_move_state {
 	VM_MOVE_PROMOTING,  /* the owner has let go, and the new owner was journaled */
 	VM_MOVE_PROTECTING, /* the new owner runs the guest; it is not protected again yet */
 	VM_MOVE_DONE,	    /* the guest is protected again */
-	/* the guest stays on the old owner, or must return there; or the move no longer decides
-	 * where the guest runs, because an operator or the hosts' vote does */
+	/* the guest stays on the old owner or must return there. Or it is no longer this move that
+	 * decides where the guest runs, but an operator or the hosts' vote */
 	VM_MOVE_FAILED,
 	/* the new owner runs the guest, but the guest will not be protected again: an operator does
 	 * not want it, or the guest has ended */
@@ -637,8 +639,8 @@ struct vm_cold {
 	/* in FAILED: a start was given up, because a host went away or was not fenced (fsm_lost.c).
 	 * A gateway that was restarted asks vm_lost_is_start(). */
 	bool is_lost;
-	/* valid if is_start or is_lost: the owner was chosen by its own report alone, and it was
-	 * certain that the start loses nothing that a client has seen */
+	/* valid if is_start or is_lost: the owner was chosen although only the owner had reported,
+	 * and it was certain that the start loses nothing that a client has seen */
 	bool was_certain_alone;
 	bool is_torn; /* valid if is_start: the disks are an unfinished copy */
 };
@@ -721,7 +723,7 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
  * order. */
 void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_actions *ret_actions);
 
-/* Note that a lease is granted. Call before a LEASE is sent to the owner. */
+/* Note that the owner gets a lease now. Call this before the LEASE is sent. */
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
 
 /* Note that a gateway (this one or another) may have granted the owner a lease at @now_ns. From
@@ -732,18 +734,19 @@ void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
  * steps. */
 void vm_fsm_seen(struct vm_fsm *fsm, uint8_t host, uint64_t now_ns);
 
-/* Undo a step that could not be journaled. @before is the copy made before that step. Restores it,
- * and continues at @now_ns. */
+/* Undo a step that could not be journaled. @before: the copy of *fsm that was made before that
+ * step. Restores this copy, and continues at @now_ns. */
 void vm_fsm_put_back(struct vm_fsm *fsm, const struct vm_fsm *before, uint64_t now_ns);
 
 /* For a drain: keep guests and copies away from @host (@is_barred is true), or allow them again.
  * Causes no actions. */
 void vm_fsm_bar(struct vm_fsm *fsm, uint8_t host, bool is_barred);
 
-/* vm_fsm_wants_again(): does the gateway intend to protect the guest again by itself as soon as it
- * can? A drain records this. vm_fsm_want_again() restores it after the gateway's start, for a VM in
- * that record. It does nothing if the VM is not UNPROTECTED. */
+/* Does the gateway intend to protect the guest again by itself as soon as it can? A drain records
+ * this intention. */
 bool vm_fsm_wants_again(const struct vm_fsm *fsm);
+/* Restore this intention after the gateway's start, for a VM in a drain's record. Does nothing if
+ * the VM is not UNPROTECTED. */
 void vm_fsm_want_again(struct vm_fsm *fsm, uint64_t now_ns);
 
 /* How a VM stands in the way of draining one of its hosts. */
@@ -766,8 +769,8 @@ enum vm_drain_place vm_drain_look(const struct vm_fsm *fsm, uint8_t host, bool i
 /* If @host is drained, can the VM's guest and its copy be on the VM's two other hosts? */
 bool vm_drain_has_third(const struct vm_fsm *fsm, uint8_t host);
 
-/* Check whether @host may open a stream with @role in @term now. Returns 0 if it may. If not,
- * returns an enum wire_refused_code and sets *ret_error to the explanation. */
+/* Check whether @host may open a stream with @role in @term now. Returns 0: yes. Otherwise returns
+ * an enum wire_refused_code, and *ret_error says why not. */
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
 			     struct error *ret_error) __attribute__((warn_unused_result));
 
@@ -778,8 +781,8 @@ uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
  * the owner's agent, connected for less than order_timeout, has not found the guest yet. The
  * standby's copy may then be all that is left of the guest. */
 bool vm_copy_is_last(const struct vm_fsm *fsm);
-/* Returns how long it takes until the policy standby_lost applies, if nothing is committed and the
- * standby is not heard until then. */
+/* Returns the time that is left until the policy standby_lost applies, if nothing is committed and
+ * the standby is not heard until then. */
 uint64_t vm_standby_left_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
 /* Write to @text (@size bytes) what the standby does wrong. Call this only in
@@ -792,9 +795,10 @@ const char *vm_spare_describe(const struct vm_fsm *fsm, char *text, size_t size)
 /* Is the spare connected, and does it report that it has the guest, or a copy of it? */
 bool vm_spare_has_something(const struct vm_fsm *fsm);
 
-/* Call this when `spare` in the VM's file, and so in fsm->config, has changed to another host or to
- * none. Call it only if the old spare has no seat. If the new spare is connected, give
- * VM_IN_CONTROL_UP afterwards. Causes no actions. */
+/* Call this after host[VM_HOST_THIRD] of fsm->config (`spare` in the VM's file) was changed to
+ * another host or to none. Allowed only while this index has no seat (vm_fsm_spare() returns it).
+ * Forgets all that was known of the old host. If the new host is connected, give the state machine
+ * the input VM_IN_CONTROL_UP next. Causes no actions. */
 void vm_fsm_new_spare(struct vm_fsm *fsm, uint64_t now_ns);
 
 /* Write to @text (@size bytes) when the gateway will protect the guest again by itself, and what
@@ -814,15 +818,15 @@ bool vm_cold_is_nowhere(const struct vm_fsm *fsm);
  * happens next. Call this only if vm_cold_is_nowhere(). Returns @text. */
 const char *vm_cold_describe(const struct vm_fsm *fsm, char *text, size_t size);
 
-/* Is the VM FAILED because a cold start was given up? The journal does not record the reason. So
- * after a restart of the gateway, this is true only if the host that was not chosen reports that it
- * was fenced. */
+/* Is the VM FAILED because a cold start was given up? The reason is not journaled. So after a
+ * restart of the gateway, returns true only if the other host (on which the guest was not started)
+ * reports that it is fenced. */
 bool vm_lost_is_start(const struct vm_fsm *fsm);
 
-/* Find the host that is away in the following situation. The VM is FAILED. One host is connected
- * and has lost its memory, so it can neither be promoted nor get the guest back. The other host is
- * away, and may have the guest or a copy of its memory. Returns the index of the host that is away,
- * or VM_HOSTS if the VM is not in this situation. */
+/* Does a FAILED VM wait for a host that is away? This is so if one host is connected but has lost
+ * its memory, so that it can neither be promoted nor get the guest back, and the other host is away
+ * and may have the guest or a copy of its memory. Returns the index of the host that is away;
+ * VM_HOSTS: the VM is not in this situation. */
 uint8_t vm_lost_unheard(const struct vm_fsm *fsm);
 
 /* Write to @text (@size bytes) what an operator can do after a cold start was given up: which host

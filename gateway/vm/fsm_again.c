@@ -213,17 +213,17 @@ static void forget_suspended(struct vm_step *s)
 		 vm_host_name(s->fsm, s->in->host), s->fsm->config->name);
 }
 
-/* Returns when to protect the guest again if the owner's agent does not report that it compares the
- * guest with what was protected. There is a wait, because the owner's last report may have been
- * sent before the protection ended. */
+/* Returns when to protect the guest again if the owner's agent does not report that it checks
+ * whether the guest is again as it was protected. There is a wait, because the owner's last report
+ * may have been sent before the protection ended. */
 static uint64_t unwatched_ns(const struct vm_fsm *fsm)
 {
 	return fsm->entered_ns + wait_ns(fsm->again.n_failed);
 }
 
-/* The protection was suspended because the guest had changed. Must the gateway still wait for the
- * owner to report that the guest is again what was protected? If nobody compares the guest, do not
- * wait for ever: try to protect a wanted VM again. If the guest still has the change, a host
+/* The protection was suspended because the guest had changed. Must the gateway still wait until the
+ * owner reports that the guest is again as it was protected? If no agent checks this, do not wait
+ * for ever, but try to protect a wanted VM again. If the guest still has the change, a host
  * refuses, and the next wait is longer. */
 static bool waits_for_cover(struct vm_step *s)
 {

@@ -22,8 +22,8 @@
 #include "base/text.h"
 #include "vm/fsm_private.h"
 
-/* How long it must be known that the guest runs nowhere. When a host boots, it reports this for a
- * moment, until it finds a guest that was started there automatically. */
+/* How long the reports must say that the guest runs nowhere. A host that was just booted reports
+ * that it has no guest, until it finds a guest that was started there automatically. */
 #define SETTLE_NS CLOCK_NS_PER_S
 /* How long to wait for the other host to come back, before the guest is started on the owner
  * alone. */
@@ -79,9 +79,9 @@ static bool is_alone(const struct vm_fsm *fsm)
 	       (!is_promoting(fsm) || is_again) && fsm->record.term > 0 && !vm_fsm_in_conflict(fsm);
 }
 
-/* Can the host without a seat have the guest, or have been the last to run it? If the journal is
- * sound, it cannot. If the journal is lost or old, this host may have had a seat at that time. So
- * it must have reported too, and must have nothing of the guest. */
+/* Can the host without a seat have the guest, or have been the last to run it? Not if the journal
+ * is sound. But if the journal is lost or old, this host may have had a seat meanwhile. So this
+ * host must have reported too, and must have nothing of the guest. */
 static bool is_spares(const struct vm_fsm *fsm)
 {
 	const struct vm_host *spare = &fsm->host[vm_fsm_spare(fsm)];
@@ -176,8 +176,10 @@ static struct choice by_disks(const struct vm_fsm *fsm, uint8_t best)
 }
 
 /* According to both hosts' reports, @best ran the guest last. Check whether the journal forbids
- * starting the guest there. Returns 0 if it does not; 1 if it does, with the reason in *ret; 2 if
- * an earlier run of this gateway has already made the decision that is now in *ret. */
+ * starting the guest there. Returns
+ * 0: the journal does not forbid it;
+ * 1: the journal forbids it, and *ret has the reason;
+ * 2: an earlier run of this gateway has already decided; *ret is that decision. */
 static int ask_journal(const struct vm_fsm *fsm, uint8_t best, struct choice *ret)
 {
 	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
@@ -446,9 +448,9 @@ void vm_cold_tell_torn(struct vm_step *s, uint8_t h)
 	host->is_torn_told = is_torn;
 }
 
-/* The guest may not survive disks with blocks of two moments. With `--lose`, an operator only
- * accepts that writes are missing. So refuse such disks unless the operator accepts them with
- * `--torn`. Returns true if the command was refused. */
+/* Torn disks have some blocks of one moment and some of another, so the guest's file systems can be
+ * damaged. `--lose` does not cover this: it accepts only that the newest writes are missing. So
+ * refuse torn disks unless the operator gave `--torn`. Returns true if the command was refused. */
 static bool refuse_torn(struct vm_step *s, uint8_t h)
 {
 	if (s->in->may_be_torn || !vm_cold_is_torn(s->fsm, h))
@@ -462,8 +464,8 @@ static bool refuse_torn(struct vm_step *s, uint8_t h)
 
 /* ---- the command */
 
-/* Is host @h away, or does it say that it has neither the guest nor a copy of its memory? If an
- * older agent does not report this, the agent's state shows it. */
+/* Is host @h away, or has it neither the guest nor a copy of the guest's memory, by its own report?
+ * An older agent does not report this, but its state shows it. */
 static bool has_nothing(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_host *host = &fsm->host[h];

@@ -85,8 +85,8 @@ static bool refuse_named(struct vm_step *s)
 	return true;
 }
 
-/* If the owner, or host @h, which is to keep the copy, still has to end something of the last term,
- * refuse the command and return true. */
+/* If the owner still has to end something of the last term, or if host @h still has to, which is to
+ * keep the copy, refuse the command and return true. */
 static bool refuse_unended(struct vm_step *s, uint8_t h)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -112,10 +112,10 @@ static bool refuse_unended(struct vm_step *s, uint8_t h)
 	return true;
 }
 
-/* After a power failure of both hosts, or while it is not known whether the guest was started after
- * one, refuse the command and return true. It is not known that a guest runs, so there is nothing
- * to protect or to unprotect. The journal's record of the last protection is still needed to decide
- * from which disks the guest is started. */
+/* After a power failure of both hosts, or while it is not known whether the guest was started again
+ * after such a power failure, refuse the command and return true. If no guest is known to run,
+ * there is nothing to protect or to unprotect. Also, the journal's record of the last protection is
+ * still needed, to decide from which disks the guest is started. */
 static bool refuse_cold(struct vm_step *s)
 {
 	const char *vm = s->fsm->config->name;
@@ -457,6 +457,7 @@ static void on_move(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const char *why, *name = fsm->config->name;
 
+	/* Refuse if the named host has no copy, or if something else must end first. */
 	if (s->in->host == vm_fsm_spare(fsm)) {
 		vm_reply(s, false, "not-possible",
 			 "%s has no copy of %s, it is the spare: `holdfastctl unprotect %s`, then "
@@ -487,6 +488,7 @@ static void on_move(struct vm_step *s)
 		      vm_state_name(fsm->record.state));
 		return;
 	}
+	/* Refuse if a host cannot do its part in the move now. */
 	if (refuse_barred(s, s->in->host) || refuse_absent(s, fsm->record.owner) ||
 	    refuse_absent(s, s->in->host))
 		return;

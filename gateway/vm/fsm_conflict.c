@@ -19,7 +19,8 @@ static bool is_there(const struct vm_host *host)
 	return host->up && host->reported;
 }
 
-/* Does @host report a term that no term can have reached? No term of this gateway is above it. */
+/* Does @host report a term that is too large to be possible? If so, this gateway cannot begin a
+ * higher term. */
 static bool is_out_of_range(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	return host->term > fsm->term_seen && host->term > fsm->record.term;
@@ -137,6 +138,7 @@ static void on_owner(struct vm_step *s)
 	const struct vm_host *host = &fsm->host[h];
 	const char *name = vm_host_name(fsm, h), *vm = fsm->config->name;
 
+	/* Can the named host be the owner at all? */
 	if (h == vm_fsm_spare(fsm)) {
 		vm_reply(s, false, "not-possible",
 			 "%s has no seat by the journal; if its guest is the right one, name it as "
@@ -165,6 +167,7 @@ static void on_owner(struct vm_step *s)
 			 "owner?", name, wire_state_name(host->agent_state));
 		return;
 	}
+	/* Would another host have to give up something that may be newer? */
 	for (uint8_t o = 0; o < VM_HOSTS && !s->in->may_lose; o++) {
 		if (may_have_more(s, h, o)) {
 			refuse_loss(s, h, o);

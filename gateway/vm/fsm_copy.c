@@ -20,10 +20,9 @@
  * guest. So in SYNCING, the policy applies also to a copy that makes no progress. During a
  * protection's first copy no output is held, so reports do not have these keys, and that copy is
  * not judged.
- *
  * A copy is not judged before it has lasted for `patience`. The speed of an attempt counts only
- * after `patience`, because it is not known earlier. A silent host is judged as without a copy: the
- * detector still expects beats. */
+ * after `patience`, because it is not known earlier. If the owner falls silent, the copy does not
+ * matter: the detector expects beats of the owner in any case. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

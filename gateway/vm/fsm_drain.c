@@ -3,7 +3,7 @@
  *
  * If the copy did not end before the host goes down, the guest would wait for the lost standby: for
  * standby_timeout_ms, or without end under `standby_lost = hold`. The gateway still intends to
- * protect the VM: protection begins again once the host is taken back, whatever the policy
+ * protect the VM: protection begins again when the host is taken back, whatever the policy
  * `reprotect` is, because nobody has asked for an unprotected guest. */
 #include <stdarg.h>
 #include <stdio.h>
@@ -86,8 +86,8 @@ void vm_on_end_copy(struct vm_step *s)
 			 vm_host_name(fsm, fsm->record.owner), host);
 }
 
-/* Like vm_drain_look(), for a guest that another host owns. @host may still have something of the
- * guest that is needed. */
+/* Does what vm_drain_look() does, for a guest that another host owns. @host may still have a copy
+ * or an older guest that is needed. */
 static enum vm_drain_place look_elsewhere(const struct vm_fsm *fsm, uint8_t host, char *why,
 					  size_t size)
 {
@@ -146,7 +146,7 @@ bool vm_drain_has_third(const struct vm_fsm *fsm, uint8_t host)
 	       fsm->again.unfit != 1 + spare;
 }
 
-/* @h owns the guest, and no other host has a copy. */
+/* Does what vm_drain_look() does if @h owns the guest, and no other host has a copy. */
 static enum vm_drain_place look_unprotected(const struct vm_fsm *fsm, uint8_t h, char *why,
 					    size_t size)
 {

@@ -23,7 +23,7 @@ enum word {
 	WORD_STANDS_BY,
 	WORD_IDLE,
 	WORD_FENCED,
-	WORD_OTHER, /* anything else; fits no agreement */
+	WORD_OTHER, /* any other report; fits no agreement */
 };
 
 static enum word word_of(const struct vm_host *host, uint64_t term)
@@ -106,8 +106,8 @@ static void adopt_agreement(struct vm_step *s, size_t row, uint8_t owner)
 	fsm->release_due = fsm->stop_due = fsm->fence_due = false;
 	if (to == VM_UNPROTECTED)
 		return;
-	/* The standby may just have given the owner a lease, so promote no host until that lease
-	 * has expired. */
+	/* The standby may have given the owner a lease just now, so promote no host before that
+	 * lease has expired. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, s->now_ns, WIRE_DIRECT_LEASE_MS * CLOCK_NS_PER_MS);
 	fsm->protection.complete = fsm->host[other].epoch;

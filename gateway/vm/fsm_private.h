@@ -18,7 +18,7 @@ struct vm_step {
 	 * begin even in a conflict */
 	bool may_resolve;
 	bool was_conflict; /* true if the VM was in conflict when the step began */
-	/* true if the next change of state is no news to operators, because an attempt fails again
+	/* true if operators know the next change of state already, because an attempt fails again
 	 * for the same reason. vm_set_state() then gives no event */
 	bool is_known;
 };
@@ -135,12 +135,12 @@ void vm_again_forget(struct vm_fsm *fsm);
 /* Called at each report of the owner: begin a protection, if one is due and both hosts are
  * ready. */
 void vm_again_report(struct vm_step *s);
-/* Called at each tick in UNPROTECTED. Does the same if the owner has already reported. So a
- * promoted guest is protected again as soon as it has shown that it serves, without a wait for its
- * host's next report. */
+/* Called at each tick in UNPROTECTED. If the owner has already reported, does the same as
+ * vm_again_report(). So a promoted guest is protected again as soon as it has shown that it serves,
+ * without a wait for the next report of its host. */
 void vm_again_tick(struct vm_step *s);
 /* Returns what prevents host @h, which is not the owner, from becoming the standby, as words that
- * follow the host's name; NULL: nothing does. Call this in UNPROTECTED. */
+ * follow the host's name; NULL: nothing prevents it. Call this in UNPROTECTED. */
 const char *vm_protect_obstacle(const struct vm_fsm *fsm, uint8_t h);
 /* Does @host, the owner, report that its guest has ended? */
 bool vm_guest_is_gone(const struct vm_host *host);
@@ -151,8 +151,8 @@ bool vm_has_guest(const struct vm_host *host);
 bool vm_has_guest_now(const struct vm_step *s, uint8_t h);
 /* Has @host got an order FENCE that it has not answered? */
 bool vm_is_being_fenced(const struct vm_host *host);
-/* Is it still unknown, or doubtful, whether a promoted guest serves? If so, the guest that the
- * other host keeps may be the better one, and an operator must decide. */
+/* Is it still unknown, or doubtful, whether a promoted guest serves its clients? If so, the stopped
+ * guest that the other host keeps may be the better one, and an operator must decide. */
 bool vm_promoted_is_doubtful(const struct vm_fsm *fsm);
 
 /* In fsm_asked.c: handle a command of kind @kind. */
@@ -160,9 +160,10 @@ void vm_on_asked(struct vm_step *s, enum vm_asked_kind kind);
 /* Called when a host has answered an order. If an operator asked for the order (`asked`), handles
  * the answer and returns true. */
 bool vm_asked_done(struct vm_step *s);
-/* Called when the protection, or the connection of @host, has ended. The orders in `asked` then get
- * no answer: give an event about each of them, and reply to those who wait. */
+/* Called when the protection has ended, so that no order in `asked` will be answered: give an event
+ * about each of these orders, and reply to those who wait. */
 void vm_asked_protection_ended(struct vm_step *s);
+/* Called when the connection of @host has ended. Does the same for the orders to this host. */
 void vm_asked_host_lost(struct vm_step *s, uint8_t host);
 
 /* In fsm_work.c: note the progress that @host reports. */
@@ -171,22 +172,23 @@ void vm_on_work(struct vm_step *s, struct vm_host *host);
 uint64_t vm_moved_ns(const struct vm_fsm *fsm, uint8_t h, uint64_t since_ns);
 /* Has host @h made no progress for order_timeout, counted from @since_ns at the earliest? */
 bool vm_is_stuck(const struct vm_step *s, uint8_t h, uint64_t since_ns);
-/* Both functions write to @text (@size bytes) which step was the last before progress stopped, and
- * return @text. vm_describe_stuck() describes host @h: "it copied 3.1 of 5.0 GiB".
- * vm_describe_copy() describes both hosts of a first copy, by their names. */
+/* Write to @text (@size bytes) which step of host @h was the last before its progress stopped, such
+ * as "it copied 3.1 of 5.0 GiB". Returns @text. */
 const char *vm_describe_stuck(const struct vm_fsm *fsm, uint8_t h, char *text, size_t size);
+/* Does the same for both hosts of a first copy, with their names. */
 const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size);
 
-/* In fsm_promoted.c: the promoted host said that it runs the guest. Begin to watch whether the
- * guest serves. The operator's request gets its reply when this is known. */
+/* In fsm_promoted.c: called when the promoted host has said that it runs the guest. Begins to watch
+ * whether the guest serves its clients. The operator's request gets its reply when this is
+ * known. */
 void vm_promoted_begin(struct vm_step *s);
 /* Note what the owner's REPORT says about the promoted guest. */
 void vm_promoted_report(struct vm_step *s);
 /* Called at each tick in UNPROTECTED. Continues to watch the promoted guest. */
 void vm_promoted_tick(struct vm_step *s);
 
-/* In fsm_move.c: begin a move: an operator wants the guest on the other host, and nothing prevents
- * this. */
+/* In fsm_move.c: begin a move. Call this if an operator wants the guest on the other host, and
+ * nothing prevents this. */
 void vm_move_begin(struct vm_step *s);
 /* Called when the owner has answered the order MOVE. Begins the promotion, or gives the move up. */
 void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text);
@@ -197,11 +199,10 @@ void vm_move_give_up(struct vm_step *s, const char *why);
 void vm_move_entered(struct vm_step *s);
 /* Called when the new owner runs the guest. */
 void vm_move_runs(struct vm_step *s);
-/* Both are about a move whose promotion, in the present term, has not succeeded.
- * vm_move_is_certain(): is it certain that the guest has not run on the new owner? Only then may
- * the guest be given back without an operator. vm_move_may_begin_back(): is this certain, and does
- * the old owner also report that it has the guest? */
+/* After a move whose promotion, in the present term, has not succeeded: is it certain that the
+ * guest has not run on the new owner? Only then may the guest be given back without an operator. */
 bool vm_move_is_certain(const struct vm_fsm *fsm);
+/* Is this certain, and does the old owner also report that it has the guest? */
 bool vm_move_may_begin_back(const struct vm_fsm *fsm);
 /* Called when the guest is given back because the move failed. Plans to protect it again, but not
  * at once. */
@@ -220,8 +221,8 @@ bool vm_move_must_go_on(const struct vm_fsm *fsm, const struct vm_host *host);
 void vm_move_reply(struct vm_step *s, bool ok, const char *how);
 
 /* In fsm_spare.c: begin a protection with the spare in the other host's seat. @why ends a sentence
- * that begins with the spare's name. Call in UNPROTECTED, and only if vm_protect_obstacle() of the
- * spare is NULL. Returns true if it has begun. */
+ * that begins with the spare's name. Call this in UNPROTECTED, and only if vm_protect_obstacle() of
+ * the spare is NULL. Returns true if the protection has begun. */
 bool vm_spare_take_seat(struct vm_step *s, const char *why);
 /* Called when a protection is due. If the spare is to take the other host's seat now, begins the
  * protection and returns true. */
@@ -239,8 +240,8 @@ bool vm_spare_is_not_past(const struct vm_fsm *fsm, uint64_t term);
 void vm_cold_look(struct vm_step *s);
 /* Handle the command START. */
 void vm_on_start(struct vm_step *s);
-/* Has host @h lost its memory, and with it the guest or the copy? If so, no order except those of a
- * cold start can help this host. */
+/* Has host @h lost its memory, and with its memory the guest or the copy? If so, only the orders of
+ * a cold start make sense for this host. */
 bool vm_cold_waits(const struct vm_fsm *fsm, uint8_t h);
 /* Has host @h answered FENCE of the present term, so that its guest is stopped? */
 bool vm_cold_is_fenced(const struct vm_fsm *fsm, uint8_t h);
@@ -256,12 +257,13 @@ void vm_cold_tell_torn(struct vm_step *s, uint8_t h);
  * the VM becomes FAILED, and a host can be chosen again. Returns true if the VM was in a cold
  * start. */
 bool vm_lost_tick(struct vm_step *s);
-/* The command START chooses host @h. Refuses the command and returns true in two cases. The other
- * host is away and may run the guest, and nothing will fence it. Or the operator names a host as
- * switched off that is connected, or that is not the other host. */
+/* Called when the command START chooses host @h. Refuses the command and returns true in two cases:
+ * - the other host is away and may run the guest, and nothing will fence it
+ * - the operator names a host as switched off, but that host is connected, or is not the other
+ *   host */
 bool vm_lost_refuse(struct vm_step *s, uint8_t h);
-/* The command FAILOVER in FAILED. If one host has lost its memory, and only the other host, which
- * is away, may have the guest or a copy, refuse the command and return true. */
+/* Called for the command FAILOVER in FAILED. If one host has lost its memory, and only the other
+ * host, which is away, may have the guest or a copy, refuses the command and returns true. */
 bool vm_lost_refuse_failover(struct vm_step *s);
 /* In fsm_command.c: accept the operator's command. The operator waits for the result or, with
  * no_wait, gets a reply at once. */
@@ -280,8 +282,9 @@ const char *vm_promotion_obstacle(const struct vm_fsm *fsm, uint64_t silence_max
 /* Handle a report of a term above the journal's. fsm->host holds the report already. */
 void vm_on_newer_term(struct vm_step *s);
 
-/* Does the reporting host, which has no seat, report that it has the guest or a copy in the
- * journal's own term? No order can have caused this. If so, begins a conflict and returns true. */
+/* If the reporting host has no seat, but reports that it has the guest or a copy in the journal's
+ * own term, begin a conflict and return true. No order of this gateway can have caused such a
+ * report. */
 bool vm_on_claim_of_spare(struct vm_step *s);
 
 /* Acts only in FAILED. Without the gateway, the two hosts can agree that the old owner keeps the
@@ -302,7 +305,7 @@ void vm_confirm_record(struct vm_step *s);
 /* Journal the present record. */
 void vm_journal_record(struct vm_step *s);
 
-/* In fsm_conflict.c: handle the command if it is `owner`, or if the VM is in conflict and it is not
+/* In fsm_conflict.c: handle the command `owner`, and in a conflict all other commands except
  * `start`. Returns true if the command was handled. */
 bool vm_conflict_command(struct vm_step *s);
 
@@ -317,8 +320,8 @@ void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text);
 /* Called at the end of an order: @host has answered, or the gateway has stopped waiting. */
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);
 
-/* In FAILED, the guest cannot be given back for the reason @why. Reply to the operator who waits;
- * without one, give an event. */
+/* Called in FAILED when the guest cannot be given back, for the reason @why. Replies to the
+ * operator who waits for this; if none waits, gives an event. */
 void vm_give_back_fails(struct vm_step *s, const char *why);
 /* Give the guest back to its previous owner. Called at the end of the order STANDBY_STOP to the
  * other host. @ok and @text are the host's answer, or say that the gateway no longer waits for

@@ -1,5 +1,5 @@
 /* fsm_promoted.c - finds out whether a promoted guest serves its clients. When a host has carried
- * out PROMOTE, its guest runs, but perhaps it does not work.
+ * out PROMOTE, its guest runs, but perhaps the guest does not work.
  *
  * Nothing here gives orders or undoes the promotion. The result goes to the operator who waits for
  * `failover`, into an event, and into `vm show`.

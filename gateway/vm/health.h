@@ -11,9 +11,8 @@
  *	  relay, time ───┘   of a table that applies        (SAFE only after HEALTH_SETTLE_NS)
  *
  * What the gateway cannot see is listed in docs/operations.md, "The health word".
- *
- * Where: fleet/fleet_health.c calls it, for operators, counters and events. Nothing is decided by
- * the word: promotions follow from fsm.h alone. Pure: no clock, no I/O, no allocation.
+ * Where: fleet/fleet_health.c calls these functions, for operators, counters and events. The word
+ * decides nothing: promotions follow from fsm.h alone. Pure: no clock, no I/O, no allocation.
  * Threads: the gateway's loop.
  */
 #ifndef VM_HEALTH_H
@@ -60,7 +59,7 @@ enum health_word {
 	HEALTH_RAM,	      /* the standby's copy of RAM differs from the guest's RAM */
 	/* the standby's disks differ, or may differ, from the guest's disks */
 	HEALTH_DISKS,
-	HEALTH_NOT_HELD,      /* output is not, or may not be, held until its commit */
+	HEALTH_NOT_HELD,      /* output is not held until its commit, or this is not known */
 	HEALTH_BEHIND,	      /* epochs are not acknowledged or not committed in time */
 	HEALTH_NO_ROOM,	      /* the standby could not store a large epoch */
 	HEALTH_NO_WAY,	      /* clients could not reach the guest on the standby */
@@ -68,10 +67,10 @@ enum health_word {
 	HEALTH_N_WORDS,
 };
 
-/* What a host's last report says, beside what the state machine stores. If the report lacks a key,
- * its member is zero or false. A missing key must not count as good. So if zero would count as
- * good, or if a missing key needs a text of its own, there is also a member whose name begins with
- * "knows". */
+/* What a host's last report says, in addition to what the state machine stores. If the report lacks
+ * a key, the key's member is zero or false. A missing key must not count as good news. So if zero
+ * would count as good news, or if a missing key needs a text of its own, there is also a member
+ * whose name begins with "knows". */
 struct health_signs {
 	bool knows_holding, is_holding; /* owner: all output is held until its commit */
 	bool knows_direct, is_direct; /* owner: it streams to the standby without this gateway */
@@ -134,8 +133,8 @@ struct health_watch {
 	/* when the last reported failure began; 0: none. Each failure is reported, see
 	 * health_watch() */
 	uint64_t failed_ns;
-	/* a grave word that the limits have kept back so far; valid if is_late. An event reports it
-	 * later, even if the word no longer applies then */
+	/* a grave word whose event had to wait because of the limits; valid if is_late. The word is
+	 * reported later, even if it no longer applies then */
 	struct health late;
 	bool is_late;
 };
@@ -144,9 +143,9 @@ struct health_watch {
 const char *health_word_name(enum health_word word);
 
 /* Does the word mean that the guest serves nobody until somebody acts (COLD to NOT-SERVED, PAUSED)?
- * A change to such a word must not go unreported; see health_watch(). The second function takes the
- * word's name. */
+ * A change to such a word must always be reported; see health_watch(). */
 bool health_word_is_grave(enum health_word word);
+/* Does the same for the word's name. */
 bool health_name_is_grave(const char *name);
 
 /* Read what a report's @stats say. The sender may have put anything there that is valid for
@@ -156,16 +155,19 @@ void health_read_signs(const char *stats, struct health_signs *ret_signs);
 /* Judge @view. Does not set since_ns. */
 void health_judge(const struct health_view *view, struct health *ret_health);
 
-/* Returns what to show now in *ret_health. Like health_watch(), but remembers nothing. */
+/* Set *ret_health to what health_watch() would show now. Remembers nothing. */
 void health_look(const struct health_watch *watch, const struct health_view *view,
 		 struct health *ret_health);
 
 /* Judge @view and remember the result in watch->shown. Call this at least twice a second. Returns
  * true if operators must get an event now: from *ret_from to watch->told. There is one event for
- * each change of the word. If the word changes too often, some events are left out. But the last
- * change always gets one, and so does each change to a grave word, or to the gravest of those that
- * came within 10 s. Each failure (the VM's state has become FAILED again) gets an event at once: a
- * promotion was tried in between, which operators and policies do not do often. */
+ * each change of the word, but if the word changes too often, some events are left out. These
+ * changes are always reported:
+ * - the last change, and each change to a grave word, perhaps 10 s late. If several grave words
+ *   wait for their events, only the gravest of them is reported
+ * - each failure (the VM's state has become FAILED again), at once. A promotion was tried before
+ * it,
+ *   so failures cannot be frequent */
 bool health_watch(struct health_watch *watch, const struct health_view *view,
 		  enum health_word *ret_from);
 

@@ -11,8 +11,8 @@
 
 #define PERCENT_MAX 100u
 #define PERCENT_NONE 255u
-/* If a report has a longer interval between epochs, this value is used: agents allow at most 10
- * s. */
+/* A longer interval between epochs in a report is wrong, because agents allow at most 10 s. Then
+ * this value is used. */
 #define INTERVAL_MAX_MS 10000u
 
 static uint64_t number(const char *value)
@@ -104,7 +104,8 @@ static void read_room_needed(struct health_signs *s, const char *value)
 }
 
 /* The keys of a report's statistics (docs/wire-format.md, 5.5). The disks are copied after RAM. So
- * the keys about the disks' copy are read later, and replace the values about RAM. */
+ * the keys about the copy of the disks come later in this table, and replace the values about the
+ * copy of RAM. */
 static const struct {
 	const char *key;
 	void (*read)(struct health_signs *s, const char *value);

@@ -227,7 +227,7 @@ static void say_lost(view_t *v, char *text, size_t size)
 	(void)vm_lost_advice(v->fsm, text, size);
 }
 
-/* Write what follows when the owner has failed. */
+/* Write what happens next if the owner has failed. */
 static void say_promotes(view_t *v, char *text, size_t size)
 {
 	const struct vm_fsm *fsm = v->fsm;
@@ -242,7 +242,7 @@ static void say_promotes(view_t *v, char *text, size_t size)
 			       name, vm_host_name(fsm, owner_of(v)));
 }
 
-/* Write what follows when nothing can be committed. */
+/* Write what happens next if nothing can be committed. */
 static void say_policy(view_t *v, char *text, size_t size)
 {
 	const struct vm_config *config = v->fsm->config;

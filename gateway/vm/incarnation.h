@@ -40,8 +40,8 @@ uint64_t incarnation_next(uint64_t last, uint64_t wall_s, uint16_t random);
 int incarnation_parse(const char *text, size_t size, struct incarnation *ret_incarnation)
 	__attribute__((warn_unused_result));
 
-/* Read the record of the last start in @dir. Returns 0; *ret_last is all 0 if there is none. On
- * error returns -errno, and sets *ret_error to what is wrong and what to do. */
+/* Read from @dir what the last start recorded. Returns 0; if there is no record, *ret_last is all
+ * 0. On error returns -errno, and sets *ret_error to what is wrong and what to do. */
 int incarnation_read(const char *dir, struct incarnation *ret_last, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

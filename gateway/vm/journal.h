@@ -11,8 +11,8 @@
  *
  * `want=protect` says that the gateway protects the VM again by itself (is_wanted of struct
  * vm_record). `with=` names the host that has a seat beside the owner (fsm.h, rule 7). Only lines
- * of VMs with a spare have this word. An older gateway, which knows no seats, cannot read such a
- * line, so for it the VM is in doubt.
+ * of VMs with a spare have this word. A gateway of an older version, which knows no
+ * seats, cannot read such a line, so there the VM is in doubt.
  * The last line of each VM counts. The term of a VM never goes down from line to line. `sum` is the
  * XXH3-64 of the line's text before " sum=".
  *
@@ -89,8 +89,8 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 		     struct vm_journal_table *ret_table, bool *ret_torn, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Can an unreadable line be the newest line of @vm? If so, *ret_error has the line's text and says
- * what to do. */
+/* Can an unreadable line be the newest line of @vm? If so, returns true, and *ret_error has the
+ * line's text and says what to do. */
 bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm,
 			    struct error *ret_error);
 
@@ -114,9 +114,9 @@ struct vm_journal *vm_journal_close(struct vm_journal *journal);
 /* Returns the entries. Valid until the next append. */
 const struct vm_journal_table *vm_journal_get_table(const struct vm_journal *journal);
 
-/* Read the journal of @dir, which another thread may have open and append to. In this case the last
- * line may be incomplete; it is dropped. Returns 0, even if there is no journal. On error, returns
- * the same -errno as vm_journal_open(), and sets *ret_error. */
+/* Read the journal of @dir without the lock. A gateway may be appending to the journal meanwhile:
+ * an incomplete last line is dropped. Returns 0, also if there is no journal. On error, returns the
+ * same -errno as vm_journal_open(), and sets *ret_error. */
 int vm_journal_read(const char *dir, struct vm_journal_table *ret_table, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -124,8 +124,8 @@ int vm_journal_read(const char *dir, struct vm_journal_table *ret_table, struct 
 const struct vm_journal_entry *vm_journal_table_find(const struct vm_journal_table *table,
 						     const char *vm);
 
-/* Add an entry and make it durable. @with is "" for a VM without a spare. Returns 0 once the entry
- * is on disk. Errors:
+/* Add an entry and make it durable. @with is "" for a VM without a spare. Returns 0: the entry is
+ * on disk. Errors:
  *      -ESTALE         @term is older than the VM's last term (a bug in the caller)
  *      -ENOSPC         there are VM_JOURNAL_VMS_MAX VMs already
  *      another -errno  writing failed; the next append rewrites the whole file

@@ -42,8 +42,8 @@ struct journal_thread *journal_thread_close(struct journal_thread *thread);
  * return. */
 int journal_thread_fd(const struct journal_thread *thread);
 
-/* Queue one record (copied). Later journal_thread_take() returns its result. Returns 0, or -EBUSY
- * for a bug in the caller: the last record of @ticket is unfinished, or @ticket is not below
+/* Queue a copy of one record. journal_thread_take() returns its result later. Returns 0; -EBUSY: a
+ * bug of the caller, because the last record of @ticket is unfinished, or @ticket is not below
  * VM_JOURNAL_VMS_MAX. */
 int journal_thread_append(struct journal_thread *thread, size_t ticket, const char *vm,
 			  const char *owner, uint64_t term, enum vm_state state,

@@ -13,10 +13,10 @@
  *	 ─────────────► WANT_GEOMETRY ──GEOMETRY──► WANT_BEGIN ──EPOCH_BEGIN──► IN_EPOCH
  *	                                                ▲                           │
  *	                                                └─────────EPOCH_END─────────┘
- *
- * In IN_EPOCH, the relay accepts PAGES, DEVICE, CLOCK and DISK frames. Their sequence numbers grow
- * by one from frame to frame. MACHINE frames can come between GEOMETRY and the first epoch. Each
- * RESUME begins a new generation. Frames of an older generation are dropped.
+ * In IN_EPOCH, the relay accepts PAGES, DEVICE, CLOCK, DISK and RAM_HASH frames. Their sequence
+ * numbers grow by one from frame to frame. MACHINE frames can come between GEOMETRY and the first
+ * epoch, and HASHES_WANT frames anywhere after GEOMETRY. Each RESUME begins a new generation.
+ * Frames of an older generation are dropped.
  *
  * Threads: the gateway's loop.
  */
@@ -46,8 +46,8 @@ enum vm_relay_phase {
 
 enum vm_relay_verdict {
 	VM_RELAY_FORWARD = 0,
-	/* drop the frame, because the relay is closed. Or the primary sent the frame before our
-	 * RESUME arrived */
+	/* drop the frame, because the relay is closed, or because the primary sent the frame before
+	 * our RESUME arrived there */
 	VM_RELAY_DROP	 = 1,
 };
 
@@ -58,7 +58,8 @@ struct vm_relay {
 	/* the epoch being relayed. Between epochs: the last epoch that ended. After a RESUME, until
 	 * its first epoch: the epoch that the RESUME named */
 	uint64_t epoch;
-	/* last epoch with WIRE_FLAG_UNHELD: output sent after it was not yet held */
+	/* last epoch with WIRE_FLAG_UNHELD, after whose seal the guest's output was not held; 0:
+	 * none in this term */
 	uint64_t unheld_epoch;
 	uint64_t sent_epoch; /* last epoch whose EPOCH_END was forwarded on this standby's stream */
 	uint32_t n_frames;	 /* frames of the epoch being relayed */
@@ -87,17 +88,16 @@ struct vm_relay {
  * primary. */
 void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint32_t generation);
 
-/* Note that the standby opened a new stream and has @epoch whole. From now on no epoch sent on its
- * old stream is acknowledged. */
+/* Note that the standby opened a new stream and has @epoch whole. From now on, acknowledgements of
+ * later epochs that were sent on the standby's old stream are refused. */
 void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 
 /* Drop all frames until the next RESUME. */
 void vm_relay_close(struct vm_relay *relay);
 
-/* Check a frame from the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK, or WIRE_DISK). Returns
- * 0 and sets *ret_verdict to what to do with the frame. If the frame breaks the stream, closes the
- * relay and returns -EPROTO. *ret_code (a WIRE_STREAM_ERROR_ number) and *ret_error then say why,
- * and the caller should end the connection. */
+/* Check a frame of the primary's stream. Returns 0 and sets *ret_verdict to what to do with the
+ * frame. If the frame breaks the stream, closes the relay and returns -EPROTO: *ret_code (a
+ * WIRE_STREAM_ERROR_ number) and *ret_error say why, and the caller should end the connection. */
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
 		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -107,8 +107,8 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Of the epochs after @acknowledged that were forwarded whole, returns how long ago the oldest was.
- * Returns 0 if there is no such epoch. */
+/* Returns how long ago the first of the epochs after @acknowledged was forwarded whole. Returns 0
+ * if there is no such epoch. */
 uint64_t vm_relay_unacknowledged_ns(const struct vm_relay *relay, uint64_t acknowledged,
 				    uint64_t now_ns);
 

@@ -21,8 +21,8 @@
 #define PEER_LOOK_NS   (50 * CLOCK_NS_PER_MS)
 #define TAP_LOOK_NS    (250 * CLOCK_NS_PER_MS)
 
-/* Carries out one kind of order. On error *ret_error has a text for the operator. Runs on the
- * worker. */
+/* Carries out one kind of order on the worker. Returns 0; -EINPROGRESS: the work has begun, and the
+ * answer follows later (vm_asked.c); other -errno with a text for the operator in *ret_error. */
 typedef int (*order_fn)(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			struct error *ret_error);
 
@@ -55,7 +55,7 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
 	vm->is_fence_unsure = false;
 	pthread_mutex_unlock(&vm->lock);
 	if (vm->standby && (role == VM_ROLE_PRIMARY || role == VM_ROLE_RUNNING))
-		standby_own_disks(vm->standby); /* somebody may have started the guest by hand */
+		standby_own_disks(vm->standby); /* needed if somebody started the guest by hand */
 	/* Remove the rings that a killed engine has left: only an engine of this VM could use
 	 * them. */
 	for (uint32_t i = 0; role != VM_ROLE_PRIMARY && i < vm->config->n_disks; i++)
@@ -83,8 +83,8 @@ struct engine *vm_take_engine(struct vm *vm)
 	return engine;
 }
 
-/* Returns true if the guest runs here after a promotion. In this case copies the path of its QMP
- * socket to @ret_qmp. */
+/* Does the guest run here after a promotion by this host's standby? If so, copies the path of the
+ * guest's QMP socket to @ret_qmp. */
 static bool is_promoted_here(struct vm *vm, char ret_qmp[STANDBY_PATH_MAX])
 {
 	struct standby_status status;
@@ -137,7 +137,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 
 	(void)ret_epoch;
 	if (vm->engine && q->term == vm->term) {
-		engine_move_end(vm->engine); /* the guest will go on here */
+		engine_move_end(vm->engine); /* the guest stays on this host */
 		return 0;
 	}
 	vm_engine_config(vm, q->term, &engine_config);
@@ -153,6 +153,8 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 	if (!*engine_config.qmp)
 		return error_set(ret_error, -EINVAL, "no [vm] qmp is set for %s on this host",
 				 vm->config->name);
+	/* Open the engine before the role is recorded, so that a failure leaves the role as it
+	 * is. */
 	r = open_engine(vm, &engine_config, engine_config.qmp == promoted, q->term, &engine,
 			ret_error);
 	if (r < 0) {
@@ -196,8 +198,8 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 		return r;
 	if (vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_RUNNING)
 		return 0;
-	/* After a boot, nobody has checked yet whether the guest runs. The worker does this
-	 * next. */
+	/* If the host was booted since it protected the guest, nobody has checked yet whether the
+	 * guest runs. find_guest() does this next. */
 	set_unfound(vm, was_unfound || vm->is_unsure);
 	/* Even if the guest already runs here unprotected, record the order's newer term. */
 	r = vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error);
@@ -253,8 +255,8 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 	if (r < 0)
 		return r;
 	if (vm->engine && q->term > vm->term) {
-		/* The primary gets an order to stand by in a newer term. So it was outvoted, even
-		 * if nobody has told it so. */
+		/* This host is the primary and is ordered to stand by in a newer term. So it was
+		 * outvoted, even if the order FENCE never arrived. */
 		r = vm_fence(vm, q->term, ret_error);
 		if (r < 0)
 			return r;
@@ -283,8 +285,8 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	int r;
 
 	(void)ret_epoch;
-	/* Record the term, even if this host was never the standby in it. Otherwise a report would
-	 * have an older term, as if this host did not know the new term. */
+	/* Record the new term, even if this host was never the standby in that term. Otherwise this
+	 * host's reports would have an older term, as if this host did not know the new one. */
 	if (vm->role == VM_ROLE_NONE || vm->is_unfound)
 		return vm_set_role(vm, VM_ROLE_NONE, q->term, ret_error);
 	if (!vm->standby || vm->role != VM_ROLE_STANDBY)
@@ -293,8 +295,8 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	return r < 0 ? r : vm_set_role(vm, VM_ROLE_NONE, q->term, ret_error);
 }
 
-/* A guest that was promoted here, and was fenced or protected from here since, is not promoted in a
- * newer term. */
+/* Refuse to promote a guest that was promoted here before, and was fenced here or protected from
+ * here since. Returns 0, or -ESTALE with *ret_error. */
 static int need_unfenced(const struct vm *vm, struct error *ret_error)
 {
 	struct standby_status status;
@@ -335,6 +337,7 @@ static const order_fn order_table[] = {
 	[WIRE_VERB_DRILL] = vm_order_drill,
 };
 
+/* Returns the status of an answer: REFUSED if the order does not fit the present state. */
 static uint8_t status_of(int error)
 {
 	if (error == 0)
@@ -343,8 +346,8 @@ static uint8_t status_of(int error)
 									: WIRE_ORDER_FAILED;
 }
 
-/* Copy the term of the standby's last vote into the role file. So far perhaps only the standby's
- * own file has this term. */
+/* Copy the term of the standby's last vote into the role file. Until now, perhaps only the
+ * standby's own file has this term. */
 static void take_voted_term(struct vm *vm)
 {
 	enum vm_role role = vm->role;
@@ -354,13 +357,12 @@ static void take_voted_term(struct vm *vm)
 	if (!vm->standby)
 		return;
 	standby_status(vm->standby, &status);
-	/* After a boot this host has not voted: the standby's term comes from a START that
-	 * failed. */
+	/* In these states after a boot, this host has not voted: a newer term of the standby comes
+	 * from a START that failed. */
 	if (vm->is_unsure || vm->is_unfound)
 		return;
-	/* If an agent died during a promotion, only the standby's file says that the guest runs
-	 * here.
-	 */
+	/* If an agent died during a promotion, perhaps only the standby's file says that the guest
+	 * runs here. */
 	if (role == VM_ROLE_STANDBY && status.state == STANDBY_STATE_RUNNING)
 		role = VM_ROLE_RUNNING;
 	if (status.term > vm->term && vm_set_role(vm, role, status.term, &error) < 0)
@@ -377,6 +379,7 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 	log_info("vm=%s term=%" PRIu64 " order %s", vm->config->name, q->term,
 		 wire_verb_name(q->order.verb));
 	take_voted_term(vm);
+	/* Refuse an order that this VM cannot take, or whose term is not plausible. */
 	if (*vm->fault) {
 		(void)error_set(&error, r, "%s", vm->fault);
 	} else if (q->term < vm->term) {
@@ -390,7 +393,8 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 			      q->term, vm->term);
 	} else if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
 		r = order_table[q->order.verb](vm, q, &d.epoch, &error);
-	if (vm->role != VM_ROLE_PRIMARY) /* end a witness of an earlier agent or term */
+	/* End what does not belong to the role after the order. */
+	if (vm->role != VM_ROLE_PRIMARY) /* also a witness that an earlier agent left */
 		vm_witness_end(&vm->witness);
 	if (vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_RUNNING)
 		vm_cover_forget(vm); /* this host no longer owns the guest */
@@ -406,14 +410,14 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 			  q->term, wire_verb_name(q->order.verb), d.done.text);
 	pthread_mutex_lock(&vm->lock);
 	if (vm->n_done < VM_ORDERS_MAX)
-		vm->done[vm->n_done++] = d; /* if there is no room, no answer is sent, and the
-					     * gateway repeats the order */
+		vm->done[vm->n_done++] = d; /* without room, no answer is sent, and the gateway
+					     * repeats the order */
 	pthread_mutex_unlock(&vm->lock);
 	vm_wake_owner(vm);
 }
 
-/* The host was booted since it ran the guest. If somebody has started the guest again, record this.
- * A QEMU that only waits (with -S, or for a migration) does not have the guest. */
+/* If this host was booted since it ran the guest, and somebody has started the guest again, record
+ * this. A QEMU that only waits (with -S, or for a migration) does not have the guest. */
 static void find_guest(struct vm *vm)
 {
 	struct error error;
@@ -450,8 +454,8 @@ static void look(struct vm *vm)
 		vm_fence_look(vm);
 }
 
-/* Called with the lock held, when no order is queued. If the witness or other checks are due, do
- * them. If not, wait. */
+/* Called with the lock held, when no order is queued. Does the checks that are due, without the
+ * lock. If none is due, waits for the next one or for a signal. */
 static void idle(struct vm *vm)
 {
 	bool looks = vm_fence_watches(vm) || vm_peer_watches(vm) || watches_tap(vm);
@@ -555,8 +559,8 @@ void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint
 		r = engine_renew_lease(vm->engine, term, lease->beat_ns, lease->lease_ms,
 				       lease->release_ms, sent_ns);
 	pthread_mutex_unlock(&vm->lock);
-	/* -ESTALE is normal: the order that begins or ends that term may not have been carried
-	 * out yet. */
+	/* -ESTALE is normal: perhaps the order that begins or ends that term is not carried out
+	 * yet. */
 	if (r == -EINVAL)
 		log_limited(LOG_LEVEL_WARN,
 			    "vm=%s a lease for a beat that was never sent, ignoring",

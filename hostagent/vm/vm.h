@@ -44,20 +44,22 @@ struct vm_environment {
 	void *wake_arg;
 };
 
-/* Load the role that an earlier agent recorded, and continue in it as far as possible without an
- * order. A standby keeps its copy and its stream. A primary becomes LOST, and its hold stays
- * closed. If the VM's file or recorded role is wrong, the VM takes no orders. If only the file's
- * [standby] part is wrong, this host cannot stand by. In both cases each report says why. @handed:
- * the state of this VM that the agent's previous program handed on, or NULL. The worker continues
- * with it at once. If that fails, the worker continues as after any restart. The caller must keep
- * @handed until vm_close(); the worker takes the descriptors out of it. @config must have a name.
- * @environment (its pointers), @config and @handed are borrowed. Returns 0, -ENOMEM or another
- * error of creating a thread. */
+/* Load the role that an earlier agent recorded, and continue in this role as far as possible
+ * without an order. A standby keeps its copy and its stream. A primary becomes LOST, and its hold
+ * stays closed.
+ * If the VM's file or recorded role is wrong, the VM takes no orders. If only the file's [standby]
+ * part is wrong, this host cannot stand by. In both cases each report says why.
+ * @environment: the struct is copied, but what its pointers lead to is borrowed. @config is
+ * borrowed, and must have a name.
+ * @handed: the state of this VM that the agent's previous program handed on, or NULL. The worker
+ * continues the protection with this state at once. If that fails, the protection begins anew. The
+ * caller must keep @handed until vm_close(); the worker takes the descriptors out of it.
+ * Returns 0; -ENOMEM; or another error of creating a thread. */
 int vm_open(const struct vm_environment *environment, const struct agent_vm_config *config,
 	    struct handed *handed, struct vm **ret_vm) __attribute__((warn_unused_result));
 
-/* Free @vm because the agent ends. A guest still runs, a hold stays closed, a standby keeps its
- * copy. Accepts NULL. */
+/* End the worker and free @vm, because the agent ends. This changes nothing for the guest: it runs
+ * on, a hold stays closed, and a standby keeps its copy. Accepts NULL. */
 void vm_close(struct vm *vm);
 
 const char *vm_name(const struct vm *vm);
@@ -69,8 +71,8 @@ const char *vm_name(const struct vm *vm);
 int vm_check_role(const struct agent_config *config, const char *name)
 	__attribute__((warn_unused_result));
 
-/* Queue an order; vm_take_done() returns its answer later. Returns 0, or -EBUSY if the queue is
- * full. */
+/* Queue a copy of @order, which arrived in a frame with @term and @epoch. vm_take_done() returns
+ * the answer later. Returns 0; -EBUSY: the queue is full, and the order was dropped. */
 int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint64_t epoch)
 	__attribute__((warn_unused_result));
 
@@ -78,53 +80,75 @@ int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint6
  * protect the guest in @term, the worker drops the key. @key is copied. Never blocks. */
 void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t term);
 
-/* Get the next answer to an order, with the term and epoch for its frame's header. Returns 0, or
- * -EAGAIN if there is no answer. */
+/* Take the next answer to an order. *ret_term and *ret_epoch belong in the header of the frame that
+ * sends this answer. Returns 0; -EAGAIN: there is no answer now. */
 int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
 		 uint64_t *ret_epoch) __attribute__((warn_unused_result));
 
-/* These functions prepare the replacement of the agent's program (replace/plan.h), in this order:
- * vm_is_protecting()  is there a guest that would be handed on?
- * vm_rest(true)    the worker finishes what it does, then does nothing. Orders wait
- * vm_is_resting()  does the worker do nothing now?
- * vm_has_shed()    was most of the reference's memory given back? vm_rest(true) asks for this
- * vm_may_yield()   can the guest be stopped, and the VM be handed on? Returns 0 or -EBUSY, and
- *                  *ret_error says why. Ask it of all VMs before any of them yields
- * vm_yield(true)   a protected guest is stopped at its last epoch, and nothing more is released
- * vm_yielded()     Returns 0: it was done, or there is nothing to do; -EAGAIN: not yet; -ECANCELED:
- *                  it cannot be done now, and *ret_error says why
- * vm_hand_on()     ends worker and engine. Only vm_close() may follow. Returns true, and
- *                  *ret_handed is what vm_open() of the next program needs; false: it needs nothing
- * vm_yield(false) undoes vm_yield(true), and vm_rest(false) undoes vm_rest(true): the guest goes on
- * here. */
+/* The functions from here to vm_hand_on() replace the agent's program without ending the protection
+ * (replace/plan.h). The order of the calls: vm_rest(true), until vm_is_resting() and vm_has_shed()
+ * say yes; vm_may_yield() of all VMs; vm_yield(true), until vm_yielded() says yes; vm_hand_on(). If
+ * a step fails, vm_yield(false) and vm_rest(false) undo the steps before it, and the guest runs on
+ * under this program. */
+
+/* Does this host protect a guest now, so that it must be handed on to the next program? */
 bool vm_is_protecting(struct vm *vm);
+
+/* true: the worker finishes the order it carries out, then does nothing, and further orders wait in
+ * the queue. An engine also gives back most of the memory of its reference (engine_shed()). false:
+ * the worker goes on. */
 void vm_rest(struct vm *vm, bool is_wanted);
+
+/* Has the worker become idle after vm_rest(true)? */
 bool vm_is_resting(struct vm *vm);
+
+/* Has the engine given back the memory that vm_rest(true) asked for? Also true without an
+ * engine. */
 bool vm_has_shed(struct vm *vm);
-bool vm_is_moving(struct vm *vm); /* is its guest stopped, or about to be stopped, for a replacement
-				   * or a move? */
+
+/* Is the guest stopped, or about to be stopped, for a replacement or a move? */
+bool vm_is_moving(struct vm *vm);
+
+/* true: stop a protected guest after a last epoch; from then on none of its output is released.
+ * First ask vm_may_yield() of all VMs. vm_yielded() says when this is done. false: the guest runs
+ * again. */
 void vm_yield(struct vm *vm, bool is_wanted);
+
+/* Can the guest be stopped, and the VM be handed on? Call this before vm_yield(true). Returns 0; or
+ * -EBUSY, and *ret_error says why not. */
 int vm_may_yield(struct vm *vm, struct error *ret_error) __attribute__((warn_unused_result));
+
+/* Has the guest stopped after vm_yield(true)? Returns
+ * 0: yes, or there is no guest to stop;
+ * -EAGAIN: not yet;
+ * -ECANCELED: this cannot be done now, and *ret_error says why. */
 int vm_yielded(struct vm *vm, struct error *ret_error) __attribute__((warn_unused_result));
+
+/* End the worker and the engine. After this, only vm_close() may be called. Returns true if
+ * *ret_handed holds what vm_open() of the next program needs. Returns false if there is nothing to
+ * hand on, or if handing on failed (this is logged): pass NULL to vm_open() then. */
 bool vm_hand_on(struct vm *vm, struct handed *ret_handed);
 
 /* Fill in a report about the VM. Never waits for an order that is being carried out. */
 void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
 	       uint64_t *ret_epoch);
 
-/* Print the statistics of each VM, one VM.name=value per line. */
+/* Print the statistics of all VMs to stdout, one line "VM.name=value" for each. */
 void vm_print_figures(struct vm *const *vms, uint32_t n_vms);
 
-/* Pass on a LEASE of @term for this VM. The LEASE answers the beat sent at @lease->beat_ns.
- * @sent_ns: when the newest beat was sent. If no guest is protected here, the LEASE is ignored. */
+/* Pass a LEASE of @term for this VM on to the engine. The LEASE answers the beat that was sent at
+ * @lease->beat_ns. @sent_ns: when the newest beat was sent. If no guest is protected here, the
+ * LEASE is ignored. */
 void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint64_t sent_ns);
 
-/* Take over a connection that the VM's other host has made. Returns the same as
- * peer_server_config.take. May be called on any thread. */
+/* Take over the connection @offer->link, which another host of the VM has made to this host's
+ * standby. Returns 0: the standby owns the connection now. Otherwise returns the reason for a
+ * REFUSED (enum wire_refused_code) with *ret_error, and the caller keeps the connection (struct
+ * peer_server_config, take). May be called on any thread. */
 uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, struct error *ret_error);
 
-/* Called when the control connection was made. @are_given: whether this gateway gives leases. If
- * not, the last lease no longer counts. */
+/* Call this after the connection to the gateway was made. @are_given: does this gateway give
+ * leases? If it does not, a lease that was received earlier no longer counts. */
 void vm_leases(struct vm *vm, bool are_given);
 
 #endif

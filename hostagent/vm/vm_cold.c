@@ -18,8 +18,8 @@
 #define QMP_NS (5 * CLOCK_NS_PER_S)
 #define START_RECORD_NS (20 * CLOCK_NS_PER_S)
 
-/* ROLE_DIR/NAME.noflush exists while the guest is protected with disk_flushes = outside. After a
- * power failure during such a protection it still exists. */
+/* Makes the path ROLE_DIR/NAME.noflush. This file exists if the guest's last protection here began
+ * with disk_flushes = outside. It outlives a power failure. */
 static int note_path(const struct vm *vm, char ret_path[PATH_MAX])
 {
 	int n = snprintf(ret_path, PATH_MAX, "%s/%s.noflush", vm->environment.config->role_dir,
@@ -42,7 +42,8 @@ int vm_cold_note(struct vm *vm, struct error *ret_error)
 		     : 0;
 }
 
-/* A role that is being written. A thread of its own writes it, because the disk may hang. */
+/* The record of a role that is being written. A thread of its own writes the record, because the
+ * disk may hang, and the caller waits only for a limited time. */
 struct vm_recording {
 	struct vm *vm;
 	uint64_t term;
@@ -100,8 +101,8 @@ static int begin_recording(struct vm *vm, uint64_t term)
 	return r;
 }
 
-/* Wait for the thread for up to @limit_ns. Returns its result, or -ETIMEDOUT if it has not ended by
- * then. */
+/* Wait for up to @limit_ns until the thread has written the record. Returns the thread's result;
+ * -ETIMEDOUT: the thread still writes. */
 static int await_recording(struct vm_recording *rec, uint64_t limit_ns)
 {
 	struct timespec until;
@@ -135,8 +136,8 @@ int vm_cold_may_run(void *arg, uint64_t term, uint64_t limit_ns, struct error *r
 		     : 0;
 }
 
-/* Does a QEMU use the VM's own monitor? If so, somebody started it, and this agent stopped its
- * guest. */
+/* Is there a QEMU at the monitor [vm] qmp (even one that does not answer)? If so, somebody started
+ * this QEMU, and this agent stopped its guest. */
 static bool has_own_qemu(const struct vm *vm)
 {
 	struct qmp *qmp = NULL;
@@ -154,9 +155,9 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 	int r = 0;
 
 	(void)ret_epoch;
-	/* Somebody started this QEMU on images that are only a standby's copy. The images may be
-	 * old, or lack writes that are still in the disk log. Also, the log must end before a guest
-	 * writes to the images. */
+	/* If this host did not own the guest, somebody started this QEMU on images that are only a
+	 * standby's copy. The images may be old, or lack writes that are still in the disk log.
+	 * Also, the disk log must be closed before a guest writes to the images. */
 	if (has_qemu && !is_owners)
 		return error_set(ret_error, -EBUSY,
 				 "somebody started a QEMU of this VM here (monitor %s), where "
@@ -167,6 +168,7 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 				 vm->term);
 	if (vm->role == VM_ROLE_RUNNING && vm->term == q->term && !vm->is_unfound)
 		return 0;
+	/* Start the guest: resume it in its QEMU, or boot a new QEMU. */
 	vm_guest_promoting(&vm->guest, &vm->config->taps, q->term);
 	if (has_qemu) {
 		r = vm_cold_may_run(vm, q->term, START_RECORD_NS, ret_error);
@@ -185,7 +187,7 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&vm->lock);
-	vm->is_unfound = false; /* so that run_dir gets the role, too */
+	vm->is_unfound = false; /* so that vm_set_role() writes to run_dir, too */
 	pthread_mutex_unlock(&vm->lock);
 	return vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error);
 }
@@ -214,6 +216,7 @@ static const char *cold_role(const struct vm *vm, const struct standby_status *s
 	}
 }
 
+/* Returns what the guest's images on this host are: the value of cold_disk (vm_cold_private.h). */
 static const char *disk_of(const struct vm *vm, const struct standby_status *status)
 {
 	char path[PATH_MAX];
@@ -234,7 +237,8 @@ void vm_cold_report(const struct vm *vm, const struct standby_status *status,
 {
 	const char *role = cold_role(vm, status), *disk;
 
-	/* A standby without a whole epoch can be ordered to start the guest from its disks, too. */
+	/* Report torn disks also while this host keeps a copy: without a whole epoch in that copy,
+	 * an operator may want to start the guest from these disks. */
 	if (!role && vm->role == VM_ROLE_STANDBY && status && status->is_torn)
 		(void)!wire_stats_add(report->stats, "cold_disk", "torn");
 	if (!role)

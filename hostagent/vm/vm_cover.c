@@ -35,8 +35,8 @@ void vm_cover_keep(struct vm *vm, struct engine *engine, const char *qmp)
 	struct engine_status status;
 
 	engine_status(engine, &status);
-	/* A new protection has ended before its first commit. Keep the older change: the guest is
-	 * then protected again later. */
+	/* This protection ends before its first commit, and without a change of its own. So keep
+	 * the older change, and continue to check whether it was undone. */
 	if (!*status.uncovered && status.committed_epoch == 0)
 		return;
 	vm_cover_forget(vm);
@@ -68,9 +68,10 @@ uint64_t vm_cover_due_ns(const struct vm *vm)
 	return vm->cover.is_suspended && !vm->engine ? vm->cover.look_at_ns : UINT64_MAX;
 }
 
-/* Compare the guest with how it was before the change. Returns 0: it is the same;
- * -ENOTSUP with *ret_error: it differs;
- * -ESRCH: the QEMU that was protected has ended;
+/* Compare the guest with the guest before the change. Returns
+ * 0: the guest is again as it was;
+ * -ENOTSUP with *ret_error: the guest differs;
+ * -ESRCH: the QEMU that was protected has ended, and another one is at its monitor;
  * other -errno: not known. */
 static int compare(struct vm *vm, struct qmp *q, struct error *ret_error)
 {
@@ -144,7 +145,7 @@ void vm_cover_report(const struct vm *vm, struct wire_report *report)
 		add_stat(vm, report, "suspended", cover->is_suspended ? "1" : "0");
 	if (!*cover->text)
 		return;
-	if (vm->role == VM_ROLE_PRIMARY) { /* the text was set by vm_cover_refused() */
+	if (vm->role == VM_ROLE_PRIMARY) { /* then vm_cover_refused() has set the text */
 		wire_text_format(report->text, "%s", cover->text);
 		report->verdict = cover->verdict;
 		if (cover->verdict == WIRE_VERDICT_NONE)

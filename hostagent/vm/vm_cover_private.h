@@ -1,19 +1,18 @@
 /* vm_cover_private.h - checks whether a change of the guest's devices, which ended the protection,
  * was undone.
- *
- * Why: if somebody plugs in a device that the standby lacks, the engine stops sealing
- * (epoch/engine_watch.c). It also stops if QEMU opens another tap. The gateway then ends the
- * protection. After the change is undone, protection must begin again without an operator. So the
- * worker checks periodically, and the reports tell the gateway:
+ * Why: if somebody plugs in a device that the standby lacks, or QEMU opens another tap, the engine
+ * makes no more epochs (epoch/engine_watch.c). The gateway then ends the protection. After the
+ * change is undone, protection must begin again without an operator. So the worker checks
+ * periodically, and the reports tell the gateway:
  *
  *	uncovered=1	 the protected guest has changed: end the protection
- *	suspended=1	 the worker checks: wait for covered_again=1
+ *	suspended=1	 protection has ended; the worker checks: wait for covered_again=1
  *	covered_again=1	 the change was undone: protect the guest again
  *	suspended=0	 the worker does not check, so covered_again=1 never comes
  *
- * If the guest was changed while no agent ran, the next agent reports uncovered=1, too. That agent
- * does not know how the guest was before, so it then reports suspended=0. A restarted agent does
- * the same, and so does the agent of a guest whose QEMU was restarted.
+ * If the guest was changed while no agent ran, the next agent reports uncovered=1, too. After the
+ * protection has ended, an agent reports suspended=0 if it does not know the guest from before the
+ * change: because the agent was restarted, or the guest's QEMU was.
  *
  * Where: used by vm.c (orders) and vm_report.c. Threads: the worker; vm_cover_report() on any
  * thread. Each function says whether vm->lock must be held.
@@ -38,32 +37,33 @@ struct vm_cover {
 				       * itself down */
 	bool is_suspended;	      /* true if protection has ended because of the change; the
 				       * worker then checks whether the change was undone */
-	bool is_again;		      /* the change was undone */
+	bool is_again;		      /* the last check found that the change was undone */
 	char qmp[STANDBY_PATH_MAX];   /* the guest's monitor socket */
 	struct vmm_inventory base;    /* the guest before the change; valid while is_suspended */
 	pid_t pid;		      /* pid of the guest's QEMU; valid while is_suspended */
 	uint64_t look_at_ns;	      /* when the next check is due; used by the worker only */
 };
 
-/* Record that the guest has changed as @text says, and that PROTECT therefore failed with @error.
- * Does this only if this host already had the role primary, and @error is -ENOTSUP or -ESHUTDOWN.
+/* Called when PROTECT has failed with @error. If this host is the primary already, and @error is
+ * -ENOTSUP or -ESHUTDOWN, records that the guest has changed as @text says. Otherwise does nothing.
  * Takes the lock. */
 void vm_cover_refused(struct vm *vm, int error, const char *text);
 
-/* Called before UNPROTECT ends @engine: keep the change that @engine reports. If @engine reports no
- * change, forget an older change. But if @engine has not committed an epoch yet, keep the older
- * change; protection is then tried again later. Takes the lock. */
+/* Called before UNPROTECT ends @engine, whose guest has the monitor @qmp. If @engine reports a
+ * change of the guest, record this change. If @engine reports none, forget an older change, but
+ * only if @engine has committed an epoch: without one, the worker continues to check the older
+ * change, and protection is tried again later. Takes the lock. */
 void vm_cover_keep(struct vm *vm, struct engine *engine, const char *qmp);
 
-/* Forget the change and the suspended protection. Takes the lock. */
+/* Forget the change, and check no more whether it was undone. Takes the lock. */
 void vm_cover_forget(struct vm *vm);
 
-/* Return when vm_cover_look() is due (monotonic ns); UINT64_MAX: never. Call it with the
+/* Returns when vm_cover_look() must be called (monotonic ns); UINT64_MAX: never. Call it with the
  * lock held. */
 uint64_t vm_cover_due_ns(const struct vm *vm);
 
-/* Open the guest's monitor and find out whether the change that ended the protection was undone:
- * compare the guest's devices and taps with those that were protected. Blocks for some seconds at
+/* Find out whether the change that ended the protection was undone: ask the guest's QEMU for its
+ * devices and taps, and compare them with those that were protected. Blocks for some seconds at
  * most. Call it on the worker, without the lock. */
 void vm_cover_look(struct vm *vm);
 

@@ -22,7 +22,8 @@
 
 /* ---- may it be ended? */
 
-/* Check that QEMU @pid is the guest that was fenced here, and that its guest has not run since. */
+/* Check that QEMU @pid was fenced here, and that its guest has not run since. Returns 0, or -EBUSY
+ * with *ret_error. */
 static int check_identity(struct vm *vm, const char *monitor, pid_t pid, struct error *ret_error)
 {
 	const char *run_dir = vm->environment.config->run_dir;
@@ -42,6 +43,8 @@ static int check_identity(struct vm *vm, const char *monitor, pid_t pid, struct 
 			 vm->config->name, run_dir, strerror(-r), (int)pid, monitor);
 }
 
+/* Refuse while fenced_guest_keep_s is not over. @fenced_ns: when the guest was fenced (wall time).
+ * Returns 0, or -EBUSY with *ret_error. */
 static int refuse_early(const struct vm *vm, pid_t pid, uint64_t fenced_ns, struct error *ret_error)
 {
 	uint64_t until_ns = fenced_ns + vm->config->fenced_guest_keep_s * CLOCK_NS_PER_S;
@@ -95,8 +98,8 @@ static int check_end(struct vm *vm, const char *monitor, const struct vm_fence_f
 
 /* ---- the end */
 
-/* Send `quit` to process @pid at @monitor, if its guest is stopped. Returns 0 if QEMU has received
- * `quit`, or may have received it. */
+/* Send `quit` to the QEMU with process @pid at @monitor, if its guest is stopped. Returns 0: QEMU
+ * has received `quit`, or may have received it; -errno: QEMU goes on. */
 static int send_quit(const char *monitor, pid_t pid, struct error *ret_error)
 {
 	struct qmp *qmp;
@@ -116,8 +119,8 @@ static int send_quit(const char *monitor, pid_t pid, struct error *ret_error)
 				monitor, *qmp_error(qmp) ? qmp_error(qmp) : strerror(-r));
 	else
 		r = qmp_execute(qmp, "quit", NULL, QMP_NS, NULL);
-	/* After any error but a refusal, `quit` may have worked. The caller waits for the process's
-	 * end. */
+	/* -EREMOTEIO: QEMU refused `quit`. After a lost connection or a timeout, `quit` may have
+	 * worked, so the caller waits for the process's end. */
 	if (r == -EREMOTEIO)
 		(void)error_set(ret_error, r,
 				"QEMU pid %d (monitor %s) refuses `quit`: %s; end it by hand and "
@@ -131,8 +134,9 @@ static int send_quit(const char *monitor, pid_t pid, struct error *ret_error)
 
 static int end_by_quit(const struct vm *vm, pid_t pid, uint64_t timeout_ns, struct error *ret_error)
 {
-	AUTO_CLOSE int pidfd = pidfd_open(pid, 0); /* before send_quit(), which finds the process
-						    * alive: so it is the same one */
+	/* Opened before send_quit(), which checks that this process is still at the monitor: so the
+	 * pid was not given to another process meanwhile. */
+	AUTO_CLOSE int pidfd = pidfd_open(pid, 0);
 	struct pollfd end = {.fd = pidfd, .events = POLLIN};
 	uint64_t deadline_ns;
 	int r;
@@ -155,8 +159,9 @@ static int end_by_quit(const struct vm *vm, pid_t pid, uint64_t timeout_ns, stru
 			 (int)pid, vm->config->qmp, timeout_ns / CLOCK_NS_PER_S);
 }
 
-/* Keep the guest's memory: this host will be the standby, and its copy can begin with this memory.
- * A guest that was promoted here does not need this: its memory is already in the copy's files. */
+/* Keep the guest's memory, because this host will be the standby, and its copy can begin with this
+ * memory. Not needed for a guest that was promoted here: its memory is already in the files of the
+ * copy. */
 static void keep_memory(struct vm *vm, const char *monitor, pid_t pid)
 {
 	struct error why;
@@ -176,7 +181,7 @@ static int end_at(struct vm *vm, const char *monitor, bool is_promoted, uint64_t
 
 	if (r == 0 && found.is_there && found.pid != vm->moved_pid &&
 	    vm->config->fenced_guest != AGENT_FENCED_GUEST_END)
-		return 0; /* vm_hold_need_no_guest() refuses it */
+		return 0; /* vm_hold_need_no_guest() then refuses the order */
 	if (r == 0 && found.is_there)
 		r = check_end(vm, monitor, &found, term, ret_error);
 	if (r < 0 || !found.is_there)
@@ -198,12 +203,12 @@ int vm_end_fenced(struct vm *vm, uint64_t term, uint64_t timeout_ns, struct erro
 	struct standby_status status = {.state = STANDBY_STATE_IDLE};
 	int r;
 
-	/* If the guest was moved away, end it under any policy: the other host has all of it. Any
-	 * other QEMU found there is ended only if the policy says so. */
+	/* A guest that was moved away is ended under any policy, because the other host has all of
+	 * it. Any other QEMU is ended only under the policy `end`. */
 	if (vm->role != VM_ROLE_FENCED || vm->is_unsure ||
 	    (vm->config->fenced_guest != AGENT_FENCED_GUEST_END && vm->moved_pid <= 0))
 		return 0;
-	vm->look_at_ns = vm->stopped_pid = 0; /* check at once what is left after this order */
+	vm->look_at_ns = vm->stopped_pid = 0; /* after this order, check at once what is left */
 	r = end_at(vm, vm->config->qmp, false, term, timeout_ns, ret_error);
 	if (r == 0 && vm->standby)
 		standby_status(vm->standby, &status);

@@ -17,10 +17,10 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define QMP_NS	 (5 * CLOCK_NS_PER_S)
-#define LOOK_NS  (100 * CLOCK_NS_PER_MS) /* interval of checks; if there is no QEMU, a check takes
-					  * some us */
-#define AGAIN_NS CLOCK_NS_PER_S          /* how often to ask a QEMU that does not answer, or that
-					  * has a stopped guest */
+#define LOOK_NS  (100 * CLOCK_NS_PER_MS) /* interval of checks; a check without a QEMU takes some
+					  * us */
+#define AGAIN_NS CLOCK_NS_PER_S          /* interval of questions to a QEMU that does not answer,
+					  * or whose guest is stopped */
 
 int vm_fence_is_running(struct qmp *qmp)
 {
@@ -34,6 +34,8 @@ int vm_fence_is_running(struct qmp *qmp)
 	return json_is_boolean(running) ? json_is_true(running) : -EPROTO;
 }
 
+/* Stop the guest if it runs, and check this. *ret_was_running: did the guest run before? Returns 0
+ * if the guest is stopped; -ETIMEDOUT: it still runs; other -errno. */
 static int stop_and_look(struct qmp *qmp, bool *ret_was_running)
 {
 	int r = vm_fence_is_running(qmp);
@@ -97,13 +99,15 @@ static void close_hold(const struct vm *vm)
 			vm->config->name, error.text);
 }
 
+/* Stop the guest, and close the hold on its taps if this was not done for its QEMU yet. Returns
+ * what vm_fence_stop_guest() returns. */
 static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, struct error *ret_error)
 {
 	int r = vm_fence_stop_guest(vm->config, vm->environment.config->run_dir, vm->standby,
 				    ret_found, ret_error);
 
-	/* On a standby, leave the tap alone: the warm QEMU has the tap, so the guest found here
-	 * does not. */
+	/* On a standby, leave the hold alone: the standby's waiting QEMU has the tap, so the guest
+	 * that was found here does not have it. */
 	if (r == 0 && ret_found->is_there && ret_found->pid != vm->closed_pid &&
 	    vm->role != VM_ROLE_STANDBY) {
 		close_hold(vm);
@@ -122,8 +126,8 @@ static uint64_t find_until_ns(const struct vm *vm)
 
 	if (vm->role != VM_ROLE_FENCED)
 		return vm->is_unsure ? 0 : UINT64_MAX; /* if unsure: any QEMU here was started after
-							* the boot */
-	/* The host was fenced already, and perhaps that fence could not be completed. */
+							* the boot, so record none */
+	/* This host was fenced already, but perhaps that fence was not completed. */
 	return vm_role_time(vm->environment.config->role_dir, vm->config->name, &fenced_ns) == 0
 		       ? fenced_ns
 		       : 0;
@@ -134,7 +138,7 @@ static uint64_t find_until_ns(const struct vm *vm)
 static void record(struct vm *vm, const struct vm_fence_found *found, uint64_t until_ns)
 {
 	const char *run_dir = vm->environment.config->run_dir;
-	int r = vm_fenced_find(run_dir, vm->config->name, 0);
+	int r = vm_fenced_find(run_dir, vm->config->name, 0); /* is there a record? */
 
 	if (r == -ENOENT)
 		r = vm_fenced_store(run_dir, vm->config->name, found->pids, found->n_pids,
@@ -149,7 +153,7 @@ void vm_fence_let_run(struct vm *vm, pid_t pid)
 {
 	const char *run_dir = vm->environment.config->run_dir;
 
-	vm->intruder_pid = pid; /* also for the next order, and for the report */
+	vm->intruder_pid = pid; /* check_identity() and the report need this pid */
 	if (vm->role == VM_ROLE_FENCED && vm_fenced_find(run_dir, vm->config->name, pid) > 0 &&
 	    vm_fenced_store(run_dir, vm->config->name, NULL, 0, 0, 0) < 0)
 		log_warn("vm=%s term=%" PRIu64 " cannot record in run_dir %s that pid %d was let "
@@ -160,9 +164,9 @@ void vm_fence_let_run(struct vm *vm, pid_t pid)
 int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 {
 	struct standby_status status = {.state = STANDBY_STATE_IDLE};
-	/* Use the role, not the standby's state: the standby's thread may not yet have found the
-	 * previous agent's copy. If that agent died between the record of the fence and the end of
-	 * the copy, the role is FENCED already. */
+	/* Use the role, not the standby's state: perhaps the standby's thread has not found the
+	 * previous agent's copy yet. FENCED counts too: that agent may have recorded the fence, and
+	 * died before it dropped the copy. */
 	bool may_have_copy = vm->standby &&
 			     (vm->role == VM_ROLE_STANDBY || vm->role == VM_ROLE_FENCED);
 	uint64_t until_ns = find_until_ns(vm);
@@ -171,33 +175,33 @@ int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	struct engine *engine;
 	int r = 0, stopped = 0;
 
-	/* If the role is not FENCED, an existing record comes from an earlier fence: remove it. */
+	/* If the role is not FENCED, a record in NAME.fenced is from an earlier fence: remove
+	 * it. */
 	if (vm->role != VM_ROLE_FENCED &&
 	    vm_fenced_remove(vm->environment.config->run_dir, vm->config->name) < 0)
 		until_ns = 0;
-	/* If this is a first fence and there is no engine, the guest was not moved. Forget an old
-	 * pid, because another process can have this pid by now. */
+	/* If this host was not fenced yet and has no engine, the guest was not moved away. Forget
+	 * an older moved_pid, because another process can have this pid by now. */
 	if (!vm->engine && vm->role != VM_ROLE_FENCED)
 		vm->moved_pid = 0;
-	/* Record the role first. No later agent then resumes this guest, whatever fails below. */
+	/* Record the role first: then no later agent resumes this guest, whatever fails below. */
 	if (vm->role != VM_ROLE_FENCED || vm->term != term)
 		r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_error);
 	if (vm->engine)
 		vm_move_fenced(vm);
 	engine = vm_take_engine(vm);
-	/* Continue after an error: `stop` may have worked although it timed out. stop_here()
-	 * asks QEMU. */
+	/* Continue after an error: `stop` may have worked although it timed out. stop_here() below
+	 * finds this out from QEMU. */
 	if (engine && engine_fence(engine, &error) < 0)
 		log_warn("vm=%s term=%" PRIu64 " %s; looking", vm->config->name, term,
 			 error.text);
 	if (vm->standby)
 		standby_status(vm->standby, &status);
-	/* The guest may be running because it was promoted here, or because an agent died while
-	 * promoting it. */
+	/* Stop a guest that was promoted here, also if an agent died during the promotion. If there
+	 * is none, drop the copy. */
 	if (status.state == STANDBY_STATE_RUNNING || status.state == STANDBY_STATE_PROMOTING)
 		stopped = standby_fence(vm->standby, term, ret_error);
 	else if (may_have_copy && standby_stop(vm->standby, term, true, &error) < 0)
-		/* A fenced host is not the standby in @term, so its copy should be dropped. */
 		log_warn("vm=%s term=%" PRIu64 " the copy is kept: %s", vm->config->name, term,
 			 error.text);
 	if (stopped == 0)
@@ -215,7 +219,8 @@ bool vm_fence_watches(const struct vm *vm)
 			       (vm->role == VM_ROLE_STANDBY && *vm->config->qmp));
 }
 
-/* Write into *text what the report says about the guest that was found. */
+/* Write into *text what the report says about the guest that was found; "" if none was found.
+ * @error: the result of the check. On error *text has its text already. */
 static void describe(struct vm *vm, int error, const struct vm_fence_found *found,
 		     struct error *text)
 {
@@ -225,7 +230,7 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 			: "another host owns the guest";
 
 	if (error < 0)
-		return; /* *text already has the error's text */
+		return;
 	if (!found->is_there) {
 		vm->intruder_pid = 0;
 		return;
@@ -266,8 +271,8 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 				vm->config->qmp);
 }
 
-/* Does the QEMU whose guest we found stopped still exist? If not, a new QEMU may run in its
- * place. */
+/* Does the QEMU whose guest was stopped at the last check still exist? If not, a new QEMU may run
+ * in its place. */
 static bool is_still_there(const struct vm *vm)
 {
 	return vm->stopped_pid > 0 && (kill(vm->stopped_pid, 0) == 0 || errno == EPERM);
@@ -298,8 +303,8 @@ void vm_fence_look(struct vm *vm)
 	now_ns = clock_mono_ns();
 	vm->asked_ns = now_ns;
 	vm->stopped_pid = r == 0 && found.is_there ? found.pid : 0;
-	/* If QEMU runs in a pid namespace that we cannot see, we get no pid. Only QEMU's monitor
-	 * then shows whether QEMU still exists, so ask the monitor less often. */
+	/* If QEMU runs in a pid namespace that we cannot see, we get no pid. Then only its monitor
+	 * shows whether QEMU still exists. Ask a monitor less often than LOOK_NS. */
 	vm->look_at_ns =
 		now_ns + (r < 0 || (found.is_there && found.pid <= 0) ? AGAIN_NS : LOOK_NS);
 }

@@ -1,18 +1,17 @@
-/* vm_fence_private.h - stops a guest that another host owns, asks QEMU whether the guest is
- * stopped, and keeps it stopped.
- *
- * Why: `stop` can time out, so FENCE is done only when QEMU says that the guest is stopped. Later,
- * libvirt's autostart or an operator can start a QEMU of this VM on a host that does not own the
- * guest. Two guests with one MAC break the connections of all clients.
- *
+/* vm_fence_private.h - stops a guest that another host owns, asks QEMU whether the guest is really
+ * stopped, and keeps the guest stopped.
+ * Why: QEMU's command `stop` can time out, so FENCE is done only when QEMU says that the guest is
+ * stopped. Later, libvirt's autostart or an operator can start a QEMU of this VM on a host that
+ * does not own the guest. Two guests with one MAC break the connections of all clients.
  *	role		what is done about a QEMU of this VM at [vm] qmp
- *	fenced          looked for ten times a second; if found, it is stopped and reported,
- *			and the hold on its tap is closed
- *	standby		like fenced, but the tap is left to the standby's own guest
+ *	fenced          ten times a second, the worker looks for such a QEMU. If there is one, the
+ *			worker stops and reports it, and closes the hold on its tap
+ *	standby		like fenced, but the hold is left alone: the standby's own QEMU uses the
+ *			tap
  *	primary, and this host was booted since the role was recorded:
- *			like fenced, until the gateway has said who owns the guest: perhaps
- *			the standby was promoted. If this host is still the owner, the
- *			gateway's next order lets the guest run
+ *			like fenced, until the gateway has said who owns the guest, because
+ *			the standby may have been promoted. If this host is still the owner,
+ *			the gateway's next order lets the guest run
  *	others          nothing
  *
  * Threads: the VM's worker.
@@ -33,22 +32,24 @@ struct vm;
 struct vm_fence_found {
 	bool is_there;	/* a QEMU of this VM answered at one of the monitors */
 	bool was_running; /* the guest in it ran and had to be stopped */
-	pid_t pid;	/* QEMU's process; valid if is_there */
+	pid_t pid;	/* QEMU's process, the last one found; valid if is_there */
 	pid_t pids[VM_FENCED_MAX]; /* the processes of all QEMUs that were found */
 	size_t n_pids;
 };
 
-/* Ask QEMU whether the guest runs. Returns 1 if it runs; 0 if it does not; -errno. */
+/* Ask QEMU whether the guest runs. Returns 1: it runs; 0: it does not run; -errno: not known. */
 int vm_fence_is_running(struct qmp *qmp) __attribute__((warn_unused_result));
 
-/* Stop the guest whose monitor is at @path ("": none), and check that it is stopped. Adds to *found
- * what was found. Blocks for up to 15 s. Returns what vm_fence_stop_guest() returns. */
+/* Stop the guest of the QEMU whose monitor is at @path, if there is such a QEMU, and check that the
+ * guest is stopped. If @path is "", do nothing. Adds what was found to *found.
+ * Blocks for up to 15 s. Returns what vm_fence_stop_guest() returns. */
 int vm_fence_stop_at(const char *path, struct vm_fence_found *found, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Stop a guest of this VM that may be running here, and check that it is stopped. Asks the QEMU at
- * [vm] qmp. If @has_standby is false, also asks the QEMU that an earlier agent promoted. Blocks for
- * up to 15 s for each QEMU.
+/* Stop a guest of this VM that may be running here, and check that it is stopped. Looks at the
+ * monitor `qmp` of [vm]. If @has_standby, the VM's standby deals with a guest that was promoted
+ * here (standby_fence()). If not, this function also looks at the monitor of such a guest
+ * (RUN_DIR/NAME.standby.qmp). Blocks for up to 15 s for each QEMU.
  * Returns 0 if no guest of this VM runs any more; *ret_found says what was found;
  * -EBUSY: QEMU's monitor does not answer;
  * -ETIMEDOUT: the guest still runs;
@@ -64,13 +65,15 @@ int vm_fence_stop_guest(const struct agent_vm_config *config, const char *run_di
 int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Note that the guest in QEMU @pid was found running here, and stopped. It is then no longer the
- * guest that was fenced: what it did since exists only here. */
+/* Note that the guest in QEMU @pid was found running here and was stopped again. From then on this
+ * guest counts as an intruder, even if it was fenced here before: what it did while it ran exists
+ * only here, so its QEMU must not be ended (vm_end_private.h). */
 void vm_fence_let_run(struct vm *vm, pid_t pid);
 
-/* vm_fence_watches(): must this host keep a guest from running here? If so, call vm_fence_look() at
- * vm->look_at_ns; it stops the guest if the guest runs. */
+/* Must this host keep the guest from running here? If so, call vm_fence_look() at
+ * vm->look_at_ns. */
 bool vm_fence_watches(const struct vm *vm);
+/* Check whether the guest runs here. If so, stop it. Sets vm->look_at_ns to the next check. */
 void vm_fence_look(struct vm *vm);
 
 #endif

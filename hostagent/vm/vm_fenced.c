@@ -35,6 +35,7 @@ static int find_start(pid_t pid, uint64_t *ret_ticks)
 	return at && sscanf(at, " %" SCNu64, ret_ticks) == 1 ? 0 : -EPROTO;
 }
 
+/* Returns the wall time that was @ticks after the boot. */
 static uint64_t wall_ns_of(uint64_t ticks)
 {
 	uint64_t per_s = (uint64_t)sysconf(_SC_CLK_TCK);

@@ -1,13 +1,13 @@
 /* vm_fenced_private.h - records which QEMU was fenced here, in RUN_DIR/NAME.fenced.
- *
- * Why: only the guest that was fenced may be ended (vm_end_private.h). Another QEMU of this VM can
- * be started here later, even between two fences. That QEMU can hold data that exists nowhere else.
- * The time of the last fence does not show which QEMU was fenced, so the processes are recorded.
- * The record outlives the agent. It does not outlive a boot, and neither does the guest.
+ * Why: only the guest that was fenced may be ended (vm_end_private.h). Somebody can start another
+ * QEMU of this VM here later, even between two fences, and that QEMU can have data that exists
+ * nowhere else. The time of the last fence does not show which QEMU was fenced, so the processes
+ * are recorded. The record outlives the agent. It does not outlive a boot, and neither does the
+ * guest.
  *
  * The file has one line per process, "PID START": START is the time of its start in ticks since the
- * boot, as in /proc/PID/stat. An empty file says that no QEMU here may be ended. Without a file,
- * the fence is not complete, or an older agent made it.
+ * boot, as in /proc/PID/stat. An empty file says that no QEMU here may be ended. If the file is
+ * missing on a fenced host, the fence is not complete, or an agent of an older version made it.
  *
  * Threads: the VM's worker. Blocks on the file system.
  */
@@ -23,8 +23,9 @@
  * promoted. */
 #define VM_FENCED_MAX 2u
 
-/* Record the @n processes @pids, without @except and without those that were started after
- * @until_ns (wall time). A process that cannot be seen is not recorded. Returns 0 or -errno. */
+/* Replace the record by the @n processes @pids. Leaves out the process @except, processes that were
+ * started after @until_ns (wall time), and processes that cannot be seen from here. Returns 0 or
+ * -errno. */
 int vm_fenced_store(const char *run_dir, const char *vm, const pid_t *pids, size_t n, pid_t except,
 		    uint64_t until_ns) __attribute__((warn_unused_result));
 

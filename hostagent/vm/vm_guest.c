@@ -17,9 +17,9 @@
 
 #define DEV_BYTES_MAX (1u << 20)
 
-/* QEMU announces each card with one RARP frame per round, padded to 60 bytes. It makes five rounds
- * at the end of the incoming migration, and five more for our `announce-self`
- * (standby/promote.c). */
+/* QEMU announces each card in rounds, with one RARP frame per round, padded to 60 bytes. It makes
+ * five rounds at the end of the incoming migration, and five more for the command `announce-self`
+ * of standby/promote.c. */
 #define ANNOUNCE_BYTES	60u
 #define ANNOUNCE_FRAMES 10u
 
@@ -38,8 +38,9 @@ void vm_guest_done(struct vm_guest *guest)
 
 /* ---- alive */
 
-/* Find the process that listens at the socket @path. Returns 0; -ECONNREFUSED or -ENOENT if no
- * process listens; -EAGAIN if the process is busy; other -errno. */
+/* Find the process that listens at the socket @path. Returns 0; -ECONNREFUSED or -ENOENT: no
+ * process listens; -EAGAIN: a process listens, but accepts no more connections now; other
+ * -errno. */
 static int find_listener(const char *path, pid_t *ret_pid)
 {
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -67,6 +68,8 @@ static bool has_exited(int pidfd)
 	return poll(&fds, 1, 0) > 0;
 }
 
+/* Find the state of the QEMU with the monitor @qmp. If its process was not known, find it and set
+ * *ret_pid. */
 static enum vm_guest_state look(struct vm_guest *guest, const char *qmp, pid_t *ret_pid)
 {
 	int r;
@@ -158,7 +161,7 @@ void vm_guest_promoting(struct vm_guest *guest, const struct tap_names *taps, ui
 	bool knows = read_frames(taps, base) == 0;
 
 	pthread_mutex_lock(&guest->lock);
-	/* If a successful order is repeated, keep the counters of the first time. */
+	/* If the order is repeated, keep the counters of the first time. */
 	if (guest->promoted_term != term) {
 		guest->promoted_term = term;
 		guest->promoted_ns = clock_mono_ns();

@@ -1,14 +1,13 @@
 /* vm_guest_private.h - watches a guest that runs here unprotected: is its QEMU alive, and has the
  * guest sent frames since it was promoted here?
- *
- * Why: without an engine nothing else watches QEMU. The reports would always say "running", as the
- * role file does. Also, a promotion is complete only when the guest serves its clients. The first
- * sign of this is a frame that the guest sends through its tap (gateway/vm/fsm_promoted.c).
- *
+ * Why: without an engine nothing else watches QEMU, and the reports would say "running", as the
+ * role file does, even after QEMU has ended. Also, a promotion is complete only when the guest
+ * serves its clients. The first sign of this is a frame that the guest sends through its tap
+ * (gateway/vm/fsm_promoted.c).
  * How: connect to the monitor's socket once, and get the pid of the listening process
  * (SO_PEERCRED). Close the connection at once, so that the monitor is free for others.
  * Then poll the process's pidfd. This method cannot tell whether the guest is paused. The tap's
- * counters come from /proc/self/net/dev, which always shows this process's network namespace.
+ * counters are read from /proc/self/net/dev, which always shows this process's network namespace.
  *
  * Where: vm.c's worker checks, vm_report.c reads the result. Threads: vm_guest_look() and
  * vm_guest_promoting() on the worker, without vm's lock; vm_guest_get() and vm_guest_frames() on
@@ -40,13 +39,13 @@ struct vm_guest_frames {
 struct vm_guest {
 	pthread_mutex_t lock;
 	enum vm_guest_state state;
-	pid_t pid; /* pid of the guest's QEMU; stays after that QEMU has ended */
+	pid_t pid; /* pid of the guest's QEMU; not cleared when that QEMU ends */
 	int pidfd; /* used by the worker only; -1: none */
 	uint64_t look_at_ns; /* when the next check is due; used by the worker only */
 
 	uint64_t promoted_term; /* term of the promotion; 0: no guest was promoted here since this
 				 * agent started */
-	uint64_t promoted_ns;
+	uint64_t promoted_ns; /* when vm_guest_promoting() was first called in promoted_term */
 	bool knows_frames; /* base is known for every tap */
 	struct vm_guest_frames base[TAP_NAMES_MAX]; /* each tap's counters before the guest ran */
 };
@@ -54,20 +53,23 @@ struct vm_guest {
 void vm_guest_init(struct vm_guest *guest);
 void vm_guest_done(struct vm_guest *guest);
 
-/* Check whether the QEMU with monitor @qmp ("": none) is alive. Never waits. The next check is due
- * VM_GUEST_LOOK_NS after @now_ns. Returns true if the state has changed. */
+/* Check whether the QEMU with the monitor @qmp is alive. If @qmp is "", the state is
+ * VM_GUEST_UNKNOWN. Never waits. The next check is due VM_GUEST_LOOK_NS after @now_ns. Returns true
+ * if the state has changed. */
 bool vm_guest_look(struct vm_guest *guest, const char *qmp, uint64_t now_ns);
 
-/* Begin a promotion in @term. Record the counters of @taps as they are now. They are subtracted
- * later, since the promoted guest did not send the frames counted so far. */
+/* Call this before the guest is promoted in @term. Records the present counters of @taps.
+ * vm_guest_frames() subtracts them, because the promoted guest did not send the frames counted so
+ * far. */
 void vm_guest_promoting(struct vm_guest *guest, const struct tap_names *taps, uint64_t term);
 
-/* Return the state, and set *ret_pid to the pid in struct vm_guest. */
+/* Returns the state that the last check found, and sets *ret_pid to guest->pid. */
 enum vm_guest_state vm_guest_get(struct vm_guest *guest, pid_t *ret_pid);
 
-/* Get a lower limit of the number of frames that the guest itself has sent through all of @taps
- * since its promotion. QEMU's announcements are not counted. Returns 0, and *ret_term is the
- * promotion's term. Returns -ENOENT if no guest was promoted here, or a tap is not known. */
+/* Estimate how many frames the guest itself has sent since its promotion, through all of @taps
+ * together. The result is a lower limit, because frames that may be QEMU's announcements are not
+ * counted. *ret_term: the term of the promotion. Returns 0; -ENOENT: no guest was promoted here, or
+ * a tap's counters could not be read, now or at the promotion. */
 int vm_guest_frames(struct vm_guest *guest, const struct tap_names *taps, uint64_t *ret_term,
 		    uint64_t *ret_frames) __attribute__((warn_unused_result));
 
@@ -76,7 +78,8 @@ int vm_guest_frames(struct vm_guest *guest, const struct tap_names *taps, uint64
 int vm_guest_parse_dev(const char *dev, const char *tap, struct vm_guest_frames *ret_frames)
 	__attribute__((warn_unused_result));
 
-/* Return how many frames between @base and @now cannot be QEMU's announcements. */
+/* Returns how many of the frames counted between @base and @now, on one tap, cannot be QEMU's
+ * announcements. Public for tests only. */
 uint64_t vm_guest_own_frames(const struct vm_guest_frames *base, const struct vm_guest_frames *now);
 
 #endif

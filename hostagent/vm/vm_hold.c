@@ -21,8 +21,8 @@ static bool is_gone(int error)
 	return error == -ENOENT || error == -ECONNREFUSED;
 }
 
-/* Resume the guest if an agent left it stopped. The agent died during a pause or while there was no
- * lease, or it kept the guest stopped on purpose. Do nothing if the guest is stopped for another
+/* Resume the guest if an agent left it stopped: because the agent died during a pause or without a
+ * lease, or kept the guest stopped on purpose. Do nothing if the guest is stopped for another
  * reason (it shut down, or was migrated away). */
 static int let_run(struct qmp *qmp)
 {

@@ -12,7 +12,8 @@
  * says so with an order. So this limit is reached only if the gateway is gone. */
 #define MOVE_NS (10 * CLOCK_NS_PER_S)
 
-/* Wait until the engine says how the move @number ended. */
+/* Wait until the engine says that the move @number was done or failed, another order arrives, the
+ * worker must stop, or MOVE_NS has passed. *ret_status is the engine's state at the end. */
 static void wait_for_end(struct vm *vm, uint64_t number, struct engine_status *ret_status)
 {
 	uint64_t until_ns = clock_mono_ns() + MOVE_NS;

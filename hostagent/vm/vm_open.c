@@ -13,8 +13,8 @@
 _Static_assert(sizeof((struct standby_disk){0}.name) == sizeof((struct agent_disk){0}.name),
 	       "open_standby() copies it");
 
-/* Open the standby. It continues with an earlier agent's copy without an order: that copy may be
- * the only one. */
+/* Open the standby, if the VM's file has a [standby] section. The standby continues with an earlier
+ * agent's copy without an order, because that copy may be the only one. */
 static void open_standby(struct vm *vm)
 {
 	struct standby_disk disks[WIRE_DISKS_MAX];
@@ -61,8 +61,8 @@ static void open_standby(struct vm *vm)
 		disks[i].path = vm->config->disk[i].path;
 		disks[i].is_qcow2 = vm->config->disk[i].is_qcow2;
 	}
-	/* A wrong command file is not an error here: the file is read again when it is needed, and
-	 * can be corrected by then. */
+	/* A wrong command file is not an error here: the file is read when it is needed, and may
+	 * have been corrected by then. */
 	if (standby_open(&config, &vm->standby, &error) == 0)
 		return;
 	wire_text_format(vm->standby_fault, "this host cannot stand by: %s", error.text);
@@ -86,7 +86,8 @@ static void after_boot(struct vm *vm)
 			 vm->config->name, vm->term);
 }
 
-/* Store and log why this VM cannot be used; other VMs are not affected. */
+/* Log why this VM takes no orders on this host, and keep the reason for the reports. Other VMs are
+ * not affected. */
 static void set_fault(struct vm *vm, const char *text)
 {
 	wire_text_format(vm->fault, "no use can be made of this VM here: %s", text);
@@ -107,6 +108,7 @@ static int start(struct vm *vm)
 	vm_tap_init(&vm->tap);
 	if (*vm->config->fault)
 		set_fault(vm, vm->config->fault);
+	/* Load the role, and adjust it if the host was booted since. */
 	r = vm_role_load(config->run_dir, config->role_dir, vm->config->name, &vm->role, &vm->term,
 			 &is_booted);
 	if (r < 0) {
@@ -124,6 +126,7 @@ static int start(struct vm *vm)
 			 " an earlier agent left this guest protected: its frames "
 			 "are dropped until the gateway orders what to do",
 			 vm->config->name, vm->term);
+	/* Continue in that role. */
 	if (!*vm->fault)
 		open_standby(vm);
 	if (vm->role == VM_ROLE_STANDBY) /* before the first report */

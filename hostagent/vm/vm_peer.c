@@ -1,7 +1,7 @@
-/* Continues a protection when the gateway is lost: asks the VM's other hosts for their vote, one
- * after the other, and continues as two hosts agreed. Only the standby of this term can say yes
- * (agree_vote()), so this host need not know which one that is. See peer/agree.h and
- * vm_private.h. */
+/* Continues without a gateway that is lost: asks the VM's other hosts for their vote, one after the
+ * other. If a host votes yes, continues as the policy `gateway_lost` says. Only the standby of this
+ * term can vote yes (agree_vote()), so this host need not know which host is the standby. See
+ * peer/agree.h and vm_private.h. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -21,8 +21,8 @@ bool vm_peer_watches(const struct vm *vm)
 	return vm->engine && vm->config->gateway_lost != AGREE_HOLD;
 }
 
-/* Continue in @term, for which the other host voted. First record the role, because a restarted
- * agent must know that term. @asked_ns: when we asked for the vote, in CLOCK_BOOTTIME. */
+/* Continue in @term, for which the other host voted. First record the role and @term, because a
+ * restarted agent must know them. @asked_ns: when we asked for the vote, in CLOCK_BOOTTIME. */
 static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 {
 	bool is_direct = vm->config->gateway_lost == AGREE_DIRECT;
@@ -38,7 +38,7 @@ static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 		r = engine_detach(vm_take_engine(vm), &error);
 	if (vm->role != VM_ROLE_PRIMARY)
 		vm_witness_end(&vm->witness);
-	if (r < 0) /* we ask again later, and the other host says yes again */
+	if (r < 0) /* vm_peer_look() asks again later, and the other host votes yes again */
 		log_error("vm=%s term=%" PRIu64 " cannot go on without a gateway: %s",
 			  vm->config->name, term, error.text);
 }
@@ -67,10 +67,11 @@ void vm_peer_look(struct vm *vm)
 	engine_status(vm->engine, &status);
 	primary.is_holding = status.is_holding;
 	primary.is_outvoted = status.is_outvoted;
-	/* No new agreement is needed while the stream leads to the other host, even if the stream
-	 * breaks. */
+	/* While the stream goes directly to the other host, the two hosts have agreed already. This
+	 * stays true if the stream breaks. */
 	if (status.is_direct || now_ns < vm->claim_at_ns || !agree_may_claim(&primary))
 		return;
+	/* Ask one host. If it does not vote yes, ask the next host next time. */
 	claim.epoch = status.committed_epoch;
 	log_warn("vm=%s term=%" PRIu64 " nothing heard of the gateway for %" PRIu64
 		 " ms: asking %s to go on %s",

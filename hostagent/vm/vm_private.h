@@ -34,8 +34,8 @@ struct queued_done {
 	uint64_t term, epoch;
 };
 
-/* An order VERIFY or DRILL that was begun. It is answered when the pass or the drill has ended.
- */
+/* An order VERIFY or DRILL that was begun. The order is answered when its pass of comparisons, or
+ * its drill, has ended. */
 struct pending_order {
 	uint64_t number; /* the number that engine_verify_now() or standby_drill() gave; 0: there is
 			  * no such order */
@@ -54,8 +54,8 @@ struct vm {
 					* out; immutable */
 	char standby_fault[WIRE_TEXT_MAX + 1]; /* why this host cannot stand by; "": this host can
 						* stand by; immutable */
-	/* if the agent's previous program stopped the guest and nobody protects it: the reason;
-	 * else "". Guarded by lock */
+	/* after a failed takeover from the agent's previous program, which had stopped the guest:
+	 * why the guest is still stopped and not protected; else "". Guarded by lock */
 	char still[WIRE_TEXT_MAX + 1];
 	struct vm_witness witness;  /* witness, guest, tap and progress have their own rules for
 				     * threads */
@@ -70,7 +70,7 @@ struct vm {
 	struct standby *standby; /* set only once, in vm_open(); vm_report() reads it */
 	enum vm_role role;
 	uint64_t term;
-	bool needs_lease; /* the gateway that we were last connected to gives leases */
+	bool needs_lease; /* the gateway that we connected to last gives leases */
 	struct queued_order orders[VM_ORDERS_MAX];
 	uint32_t n_orders;
 	struct queued_done done[VM_ORDERS_MAX];
@@ -82,29 +82,28 @@ struct vm {
 	struct vm_recording *recording; /* the role that is being written (vm_cold.c); NULL: none.
 					 * Used by the worker only, and by the standby's thread
 					 * while the worker waits for that thread */
-	bool is_fence_unsure; /* the last look could not tell whether the guest of fenced_text
-			       * stands still */
+	bool is_fence_unsure; /* the last vm_fence_look() could not tell whether the guest of
+			       * fenced_text is stopped */
 	bool is_unsure; /* role is PRIMARY, but the host was booted since: the guest must not run
 			 * (vm_fence_private.h) */
 	bool is_unfound; /* role is RUNNING, but the host was booted since, and no guest was found
-			  * running yet: the host owns the guest, but does not report that it has
-			  * it */
+			  * running yet. This host still owns the guest, but reports the role
+			  * NONE */
 	bool must_stop;
 	bool must_rest;	 /* the worker must do nothing until this is false again */
 	bool is_handed_on; /* vm_hand_on() has ended the worker */
 	bool is_resting; /* the worker does nothing, because of must_rest */
-	uint64_t yield;	 /* number of the move that the engine was asked for (vm_yield()); 0:
-			  * none */
-	bool cannot_yield; /* the engine refused that move */
+	uint64_t yield;	 /* number of the move that vm_yield() asked the engine for; 0: none */
+	bool cannot_yield; /* the engine refused the last move that vm_yield() asked for */
 	pthread_t thread;
 
 	/* used by the worker only */
 	struct handed *handed; /* what the agent's previous program handed on; NULL: nothing */
-	uint64_t look_at_ns;  /* when to check for changes that nobody reports: look() in vm.c */
+	uint64_t look_at_ns;  /* when look() in vm.c checks for changes that nobody reports */
 	uint64_t claim_at_ns; /* when another host may be asked for its vote again */
 	uint8_t claim_next;   /* which host to ask next: index in config->peers */
 	pid_t closed_pid;     /* the QEMU on whose tap the hold was closed; 0: none */
-	pid_t stopped_pid;    /* the QEMU that this agent found running and stopped; 0: none */
+	pid_t stopped_pid;    /* the QEMU whose guest is stopped, by the last check; 0: none */
 	uint64_t asked_ns;    /* when QEMU was last asked whether its guest is stopped */
 	pid_t moved_pid;      /* the QEMU whose guest was moved to the other host; 0: none */
 	pid_t intruder_pid;   /* a QEMU that somebody started although its guest must not run; 0:
@@ -117,31 +116,34 @@ void *vm_work(void *arg);
  * @arg: struct vm. */
 void vm_wake_owner(void *arg);
 
-/* Report role and state of a host without an engine, and what is wrong. Call it with the lock
- * held. */
+/* Put this host's recorded role into @report, with the state that follows from it and a text about
+ * what is wrong. For a VM without an engine. Call it with the lock held. */
 void vm_report_role(struct vm *vm, struct wire_report *report);
 
-/* Set the role and record it on file. Call it on the worker. Returns 0, or -errno with *ret_error
- * if the role could not be recorded. */
+/* Record the role and @term in the role files, then set them in @vm. Call it on the worker. Returns
+ * 0; or -errno with *ret_error if the role could not be recorded: @vm is then unchanged. */
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
-/* In vm_engine.c: the configuration of an engine of this VM in @term, except for the path `qmp`. */
+/* In vm_engine.c: make the configuration of an engine for this VM in @term. The caller must set
+ * ret_config->qmp. */
 void vm_engine_config(struct vm *vm, uint64_t term, struct engine_config *ret_config);
 /* Returns the path of the QMP socket of the guest on this host; "": none is known. The result is
  * borrowed from @vm, or is in @buffer. */
 const char *vm_guest_monitor(struct vm *vm, char buffer[STANDBY_PATH_MAX]);
+/* Make @engine the VM's engine, which @vm then owns. Call this on the worker. */
 void vm_set_engine(struct vm *vm, struct engine *engine);
 
-/* In vm_replace.c, called on the worker. vm_take_up(): continue with the guest that the agent's
- * previous program handed on, if any. vm_rest_here(): do nothing until something changes; call it
- * with the lock held. */
+/* In vm_replace.c, called on the worker: if the agent's previous program handed a guest on,
+ * continue to protect this guest. */
 void vm_take_up(struct vm *vm);
+/* In vm_replace.c, called on the worker with the lock held: wait until must_rest is false or
+ * must_stop is set. */
 void vm_rest_here(struct vm *vm);
 /* In vm_open.c: end the worker's thread. */
 void vm_stop_worker(struct vm *vm);
 
-/* Take the engine out of @vm: vm_report() no longer uses it, and the caller must end it. Call this
- * on the worker. */
+/* Take the engine out of @vm, so that vm_report() no longer uses it. The caller must end the
+ * engine. Returns NULL if there is none. Call this on the worker. */
 struct engine *vm_take_engine(struct vm *vm);
 
 /* In vm_asked.c: begin to carry out the order VERIFY or DRILL. Both return -EINPROGRESS if the work
@@ -150,18 +152,18 @@ int vm_order_verify(struct vm *vm, const struct queued_order *q, uint64_t *ret_e
 		    struct error *ret_error);
 int vm_order_drill(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 		   struct error *ret_error);
-/* If an order VERIFY waits for its pass, answer that it failed, and why. Call this with the lock
- * held. */
+/* If an order VERIFY waits for the end of its pass of comparisons, answer WIRE_ORDER_REFUSED with
+ * the text @why. Call this with the lock held. */
 void vm_verify_ends(struct vm *vm, const char *why);
-/* If an order waits for a pass or a drill that has ended, answer the order. Call this with the lock
- * held. */
+/* If an order VERIFY or DRILL waits for a pass or a drill that has ended, answer the order. Call
+ * this with the lock held. */
 void vm_asked_look(struct vm *vm);
 
-/* Must vm_peer_look() be called periodically? Both functions are in vm_peer.c; call them on the
- * worker. */
+/* In vm_peer.c, called on the worker: must vm_peer_look() be called periodically? */
 bool vm_peer_watches(const struct vm *vm);
-/* If a question is due, ask the other host whether this host may continue without a gateway. Blocks
- * for two seconds at most. */
+/* In vm_peer.c, called on the worker: if the gateway has been silent for too long, ask another host
+ * of this VM whether this host may continue without a gateway, and continue if that host agrees.
+ * Blocks for two seconds at most while it waits for the answer. */
 void vm_peer_look(struct vm *vm);
 
 #endif

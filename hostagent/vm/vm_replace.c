@@ -1,5 +1,5 @@
-/* Hands the VM on to the agent's next program, and takes it up there; see vm.h and
- * epoch/handed.h. */
+/* Hands the VM on to the agent's next program, and continues with a VM that was handed on; see vm.h
+ * and epoch/handed.h. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -71,8 +71,8 @@ bool vm_is_moving(struct vm *vm)
 	return is_moving;
 }
 
-/* Refuse if an order is not answered yet. Such an order may let another host run a guest, or may
- * have to be carried out at once. */
+/* Refuse if an order is not answered yet: the order may have to be carried out at once, or its
+ * answer may let another host run the guest. Returns 0, or -EBUSY with *ret_error. */
 static int need_no_order(struct vm *vm, struct error *ret_error)
 {
 	bool is_asked;
@@ -89,7 +89,7 @@ int vm_may_yield(struct vm *vm, struct error *ret_error)
 	struct engine_status status;
 	int r = need_no_order(vm, ret_error);
 
-	/* vm->engine may be used here only while the worker rests: then nobody changes it. */
+	/* The worker can change vm->engine, so use it only while the worker rests. */
 	if (r < 0 || !vm_is_resting(vm) || !vm->engine)
 		return r;
 	if (engine_is_moving(vm->engine))
@@ -107,7 +107,8 @@ void vm_yield(struct vm *vm, bool is_wanted)
 	if (!is_wanted && vm->yield)
 		engine_move_end(vm->engine);
 	vm->yield = is_wanted && vm->engine ? ++last : 0;
-	/* This fails if the gateway's move is under way. That move is not ours, so never end it. */
+	/* engine_move() fails while the guest is being moved by the gateway's order. That move must
+	 * go on, so vm->yield is 0 then and vm_yield(false) does not end it. */
 	vm->cannot_yield = vm->yield && engine_move(vm->engine, vm->yield) < 0;
 	if (vm->cannot_yield)
 		vm->yield = 0;
@@ -140,8 +141,8 @@ bool vm_hand_on(struct vm *vm, struct handed *ret_handed)
 	vm_stop_worker(vm);
 	vm->is_handed_on = true;
 	if (!vm->yield) {
-		engine_close(vm_take_engine(vm)); /* end it normally, not in the middle of an
-						   * action */
+		engine_close(vm_take_engine(vm)); /* if not ended here, exec would end the engine
+						   * in the middle of an action */
 		return false;
 	}
 	r = engine_hand_on(vm_take_engine(vm), ret_handed, &error);
@@ -161,8 +162,8 @@ static void close_one(int fd)
 	fd_close(fd);
 }
 
-/* Open an engine that continues with what was handed on. If that fails, open one that begins
- * anew. */
+/* Open an engine that continues with what was handed on. If that fails, open an engine that begins
+ * the protection anew. Closes the descriptors in @handed that are not used. */
 static int open_engine(struct vm *vm, struct handed *handed, struct engine **ret_engine,
 		       struct error *ret_error)
 {
@@ -174,8 +175,7 @@ static int open_engine(struct vm *vm, struct handed *handed, struct engine **ret
 	config.handed = handed;
 	r = engine_open(&config, vm->term, ret_engine, ret_error);
 	if (r == 0) {
-		handed_each_fd(handed, close_one); /* the descriptors that no disk of the guest
-						    * took */
+		handed_each_fd(handed, close_one); /* the engine has taken those that it needs */
 		return 0;
 	}
 	log_error("vm=%s term=%" PRIu64 " the guest cannot be taken over from the agent's last "

@@ -25,8 +25,8 @@ static void report_engine(struct engine *engine, bool is_handing_on,
 				      "1"); /* fits: WIRE_STATS_MAX is twice the size of
 					     * our figures */
 	}
-	/* Do not report a guest that stands still for the agent's next program as part of a move:
-	 * the gateway would order it to go on. */
+	/* If the guest stands still only because the agent's program is being replaced, do not
+	 * report this as a move: the gateway would order that the guest goes on. */
 	if (status.move_stopped_ns && !is_handing_on)
 		(void)!wire_stats_add(report->stats, "move_stopped_us", "%" PRIu64,
 				      (clock_mono_ns() - status.move_stopped_ns) / 1000 + 1);
@@ -49,7 +49,7 @@ static void report_standby(struct standby *standby, struct wire_report *report,
 	*ret_epoch = status.complete_epoch;
 }
 
-/* Report a failure if no QEMU runs the guest that should run here unprotected. */
+/* If the guest should run here unprotected and no QEMU runs it, report a failure. */
 static void report_guest(struct vm *vm, struct wire_report *report)
 {
 	pid_t pid;
@@ -78,8 +78,6 @@ static void report_frames(struct vm *vm, struct wire_report *report)
 		(void)!wire_stats_add(report->stats, "promoted_frames", "%" PRIu64, frames);
 }
 
-/* Report a VM without an active engine or standby: its recorded role, and whether the guest runs if
- * it should. */
 void vm_report_role(struct vm *vm, struct wire_report *report)
 {
 	static const struct {
@@ -134,8 +132,9 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		bool is_back = vm->standby && status.guest_ended && vm->role == VM_ROLE_RUNNING &&
 			       vm_guest_get(&vm->guest, &pid) == VM_GUEST_ALIVE;
 
-		/* The standby's state says nothing about a guest that is protected here. Its epoch
-		 * comes from an earlier promotion, and was numbered in an earlier term. */
+		/* If this host is the primary, the standby's state says nothing about the guest:
+		 * the standby's epoch is that of an earlier promotion, numbered in an older
+		 * term. */
 		if (vm->standby && status.state != STANDBY_STATE_IDLE &&
 		    vm->role != VM_ROLE_FENCED && vm->role != VM_ROLE_PRIMARY && !is_back)
 			report_standby(vm->standby, ret_report, ret_epoch);
@@ -144,7 +143,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		if (vm->role == VM_ROLE_STANDBY)
 			vm_tap_report(&vm->tap, &vm->config->taps, ret_report);
 		vm_cover_report(vm, ret_report);
-		/* add the reason why the standby could not start */
+		/* The standby's text says, for example, why the standby could not start. */
 		if (vm->standby && !*ret_report->text)
 			wire_text_format(ret_report->text, "%s", status.text);
 		if (vm->role == VM_ROLE_RUNNING)

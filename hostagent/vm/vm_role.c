@@ -100,8 +100,8 @@ int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enu
 	if (r < 0)
 		return r;
 	snprintf(text, sizeof(text), "%s %" PRIu64 "\n", names[role], term);
-	/* First write the file that outlives a boot. It must never be older than the file in
-	 * run_dir. Until a boot, agents read the file in run_dir. */
+	/* Write the file in role_dir, which outlives a boot, first: it must never be older than the
+	 * file in run_dir. Until a boot, agents read the file in run_dir. */
 	r = fd_write_file_atomic(kept_path, text, strlen(text));
 	return r < 0 || !run_dir ? r : fd_write_file_atomic(path, text, strlen(text));
 }

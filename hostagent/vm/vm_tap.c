@@ -17,7 +17,8 @@ void vm_tap_done(struct vm_tap *t)
 	pthread_mutex_destroy(&t->lock);
 }
 
-/* Check the state of tap number @i. If @is_new, it counts as changed. */
+/* Check the state of @tap, which is number @i. If @is_new, its state counts as changed. Returns
+ * true if the state has changed. */
 static bool look(struct vm_tap *t, uint32_t i, const char *vm, const char *tap, bool is_new)
 {
 	enum tap_state state;

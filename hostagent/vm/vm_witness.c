@@ -12,10 +12,10 @@
 #include "base/error.h"
 #include "base/log.h"
 
-/* REFRESH_NS: how often to check the route to the gateway, which can change. RETRY_NS: if the
- * gateway's MAC address is not known, how soon to check again. By then our connection or the
- * witness has made the kernel send an ARP request. */
+/* Interval of checks of the routes to the gateway, which can change. */
 #define REFRESH_NS (2 * CLOCK_NS_PER_S)
+/* When to check again if the gateway's MAC address is not known. By then our connection or the
+ * witness has made the kernel send an ARP request. */
 #define RETRY_NS   (200 * CLOCK_NS_PER_MS)
 
 void vm_witness_init(struct vm_witness *w, const struct agent_config *agent,
@@ -135,7 +135,8 @@ static void refresh(struct vm_witness *w)
 	}
 }
 
-/* Put the key back for a later try, unless a newer key was offered meanwhile. */
+/* Put @key back, so that the worker tries it again later, unless a newer key was offered
+ * meanwhile. */
 static void put_back(struct vm_witness *w, const struct wire_witness_key *key)
 {
 	pthread_mutex_lock(&w->lock);
@@ -228,6 +229,7 @@ void vm_witness_report(struct vm_witness *w, char stats[WIRE_STATS_MAX + 1])
 		{"witness_client_sent", s.sent[WITNESS_CLIENT]},
 		{"witness_client_failed", s.failed[WITNESS_CLIENT]},
 	};
+	/* without a client network, leave out the last two rows */
 	const size_t n_rows = client ? ARRAY_SIZE(rows) : ARRAY_SIZE(rows) - 2;
 
 	r = wire_stats_add(stats, "witness", "%s", state);

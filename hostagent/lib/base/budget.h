@@ -36,8 +36,8 @@ static inline void budget_earn(struct budget *b, uint64_t percent, uint64_t max_
 	b->left_ns = left_ns < (int64_t)max_ns ? left_ns : (int64_t)max_ns;
 }
 
-/* Returns the time at which left_ns will be above 0 if no more work is done; a past time if it is
- * above 0 already. */
+/* Returns the time at which left_ns will be above 0, if no more work is done until then. If left_ns
+ * is above 0 already, returns a past time. @percent: as in budget_earn(). */
 static inline uint64_t budget_ready_ns(const struct budget *b, uint64_t percent)
 {
 	if (b->left_ns > 0)

@@ -12,7 +12,7 @@ void child_dies_first(void)
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return; /* without /proc, the kernel chooses a process to end by itself */
+		return; /* without /proc, the kernel itself chooses which process to end */
 	(void)!write(fd, most, sizeof(most) - 1);
 	(void)close(fd);
 }

@@ -1,10 +1,10 @@
 /* child.h - starts a child that will run another program, without copying our memory.
  *
  * Why: fork() copies the page tables. For an agent that keeps a large part of a guest's memory this
- * takes long, and afterwards each page that the agent writes causes a fault, even if the child has
- * long run its program. (Measured with 380 MiB on a virtual machine: fork() took 12 to 41 ms of CPU
- * time, and writing each page once after that took 2.5 s. With vfork() these were 0.3 ms and 16
- * ms.)
+ * takes long. It also makes the agent's first write to each page cause a fault, even after the
+ * child has begun to run its program. (Measured with 380 MiB on a virtual machine: fork() took 12
+ * to 41 ms of CPU time, and writing each page once after that took 2.5 s. With vfork() these were
+ * 0.3 ms and 16 ms.)
  *
  *	our thread  child_start() ──────── waits ────────┐ goes on
  *	child                      └ run() ... exec() ───┘ the program
@@ -28,9 +28,10 @@ pid_t child_start(void (*run)(void *arg), void *arg) __attribute__((warn_unused_
  * some signals and ignore others (signals.h). */
 void child_signals(void);
 
-/* The same for a child of posix_spawn(). Sets *ret_attributes to attributes that do this, and also
- * what @flags say (POSIX_SPAWN_SETSID, POSIX_SPAWN_SETPGROUP, or 0). On success the caller must
- * call posix_spawnattr_destroy(). Returns 0 or -errno. */
+/* Set *ret_attributes to attributes for posix_spawn() with which the child's signals are as after
+ * child_signals(). The attributes also do what @flags say (POSIX_SPAWN_SETSID,
+ * POSIX_SPAWN_SETPGROUP, or 0). On success the caller must call posix_spawnattr_destroy(). Returns
+ * 0 or -errno. */
 int child_attributes(posix_spawnattr_t *ret_attributes, short flags)
 	__attribute__((warn_unused_result));
 

@@ -2,8 +2,8 @@
  *
  *      clock       used for
  *      monotonic   timers, ages and durations
- *      boot time   leases and beats (lease.h): a lease must end on time, even while the host is
- *                  suspended, and boot time continues meanwhile
+ *      boot time   leases and beats (lease.h): a lease must end on time even if the host was
+ *                  suspended, and only boot time goes on meanwhile
  *      wall time   only shown to people, in events and logs
  *
  * Pure state machines never read a clock: their callers pass `now_ns` to them.

@@ -13,7 +13,7 @@
 /* The longest section or key name in a table. libinih cuts longer names in a file to 49 characters,
  * so they match no name in a table. */
 #define INIH_NAME_MAX 48
-/* size of the list of names in an error's text; the rest of the text also needs room */
+/* size of the list of names in an error's text, so that the other parts of the text have room */
 #define NAMES_BYTES   480
 
 /* The state of one run of the parser. */
@@ -22,7 +22,7 @@ struct parse {
 	const char *at;	  /* next line to give to libinih */
 	const char *end;
 	unsigned int line; /* number of the line given last, counted from 1 */
-	/* libinih would find a comment after the value in the line given last */
+	/* in the line given last, libinih would find a comment after the value */
 	bool has_comment;
 	const struct config_key *keys;
 	size_t n_keys;
@@ -64,9 +64,9 @@ static bool has_section(const struct parse *parse, const char *section, size_t s
 	return false;
 }
 
-/* Write the allowed names to @ret_text. These are the keys of @section ("one of name beat_ms"), or
- * the sections if @section is NULL ("a section of [host] [gateway]"). If not all names fit, writes
- * as many whole names as fit, and "...". */
+/* Write the allowed names to @ret_text: the keys of @section ("one of name beat_ms"), or, if
+ * @section is NULL, the sections ("a section of [host] [gateway]"). If not all names fit, writes as
+ * many whole names as fit, and "...". */
 static void list_names(const struct parse *parse, const char *section, char *ret_text, size_t size)
 {
 	size_t used = (size_t)snprintf(ret_text, size, "%s", section ? "one of" : "a section of");
@@ -88,8 +88,8 @@ static void list_names(const struct parse *parse, const char *section, char *ret
 	}
 }
 
-/* Check a section header's name and the text after it. libinih does not check them: it only reports
- * the section, with the section's first key. */
+/* Check a section header: its name, and that no text follows the ']'. libinih does not check this,
+ * and tells us of a section only together with its first key. */
 static void check_section_line(struct parse *parse, const char *line, size_t size)
 {
 	const char *close = memchr(line, ']', size);
@@ -123,8 +123,8 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
-/* Returns true if libinih would find a comment after the value: it ends a value at a ';' that
- * follows a blank. */
+/* Returns true if libinih would find a comment after the value in @line: libinih ends a value at a
+ * ';' that follows a blank. */
 static bool find_comment(const char *line, size_t size)
 {
 	const char *value = memchr(line, '=', size);
@@ -136,8 +136,9 @@ static bool find_comment(const char *line, size_t size)
 	return false;
 }
 
-/* The reader that libinih calls. Returns one line per call, without blanks around it. Comment lines
- * become empty lines, so they can have any length. Reading ends after the first refused line. */
+/* The reader that libinih calls. Returns one line per call, without the blanks around it; NULL at
+ * the end, or after a line was refused. Comment lines become empty lines, so they can have any
+ * length. */
 static char *next_line(char *out, int out_size, void *arg)
 {
 	struct parse *parse = arg;
@@ -146,6 +147,7 @@ static char *next_line(char *out, int out_size, void *arg)
 
 	if (parse->failed || parse->at == parse->end)
 		return NULL;
+	/* Find the line's end, and refuse control bytes in the line. */
 	newline = memchr(start, '\n', (size_t)(parse->end - start));
 	stop = newline ? newline : parse->end;
 	parse->at = newline ? newline + 1 : parse->end;
@@ -158,6 +160,7 @@ static char *next_line(char *out, int out_size, void *arg)
 			return NULL;
 		}
 	}
+	/* Remove the blanks around the line, and check its kind and size. */
 	while (start < stop && is_blank(*start))
 		start++;
 	while (stop > start && is_blank(stop[-1]))
@@ -214,6 +217,7 @@ static int take_value(void *arg, const char *section, const char *name, const ch
 		     "key '%s' outside of a section, expected %s first", name, expected);
 		return 0;
 	}
+	/* Find the key in the table. */
 	for (i = 0; i < parse->n_keys; i++) {
 		if (strcmp(section, parse->keys[i].section) == 0 &&
 		    strcmp(name, parse->keys[i].name) == 0)
@@ -292,7 +296,7 @@ static void check_table(struct parse *parse)
 }
 
 /* Convert every key's text and store the value in @ret_struct. If @ret_struct is NULL, only check
- * that all texts can be converted. */
+ * that all texts can be converted; @scratch has room for the largest value. */
 static void convert_all(struct parse *parse, char *scratch, uint8_t *ret_struct)
 {
 	char expected[256];
@@ -328,16 +332,17 @@ static void parse_text(struct parse *parse, void *ret_struct)
 	if (parse->failed)
 		return;
 	r = ini_parse_stream(next_line, parse, take_value, parse);
+	/* libinih returns the number of the first malformed line, but goes on after this line. If
+	 * an error was recorded for a later line, report the malformed line instead. */
 	if (r > 0 && parse->failed && parse->error_line > (unsigned int)r)
 		parse->failed =
-			/* libinih has continued after the malformed line, and found a later error:
-			 * report the malformed line instead */
 			0;
 	if (r > 0)
 		fail(parse, -EINVAL, (unsigned int)r,
 		     "not a setting, expected [section] or key = value");
 	else if (r < 0)
 		fail(parse, -ENOMEM, 0, "out of memory");
+	/* Check all values before the first of them is stored in @ret_struct. */
 	for (size_t i = 0; i < parse->n_keys; i++) {
 		if (scratch_size < parse->keys[i].size)
 			scratch_size = parse->keys[i].size;

@@ -62,6 +62,7 @@ static int parse_ipv4(const char *text, size_t size, uint32_t *ret_ip_be32)
 	return 0;
 }
 
+/* Returns the greatest value that the key accepts: its `max`, or what its type can hold. */
 static uint64_t limit_max(const struct config_key *key)
 {
 	uint64_t type_max = UINT64_MAX;

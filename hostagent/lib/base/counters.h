@@ -39,7 +39,8 @@ static inline void counters_add(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
-/* Set a counter to @value, for gauges. Call it only from the struct's writing thread. */
+/* Set a counter to @value, for values that can also fall. Call it only from the thread that writes
+ * the struct. */
 static inline void counters_set(uint64_t *counter, uint64_t value)
 {
 	__atomic_store_n(counter, value, __ATOMIC_RELAXED);

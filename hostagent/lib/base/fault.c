@@ -45,7 +45,7 @@ static struct {
 	enum action action;
 	unsigned long nth;
 	unsigned long delay_ms; /* valid for ACTION_DELAY */
-	/* path of a file: passes are counted only while it exists. If NULL, they are always
+	/* path of a file: passes are counted only while this file exists. NULL: passes are always
 	 * counted */
 	const char *gate;
 	atomic_ulong passes;	/* passes of the armed point so far */

@@ -49,10 +49,11 @@ enum fault_point {
 	FAULT_N_POINTS
 };
 
-/* Read HOLDFAST_FAULT. Returns 0 if it is unset, or if it is valid and its point is now armed;
- * -EINVAL if it is malformed or names an unknown point or action (*ret_error lists the valid
- * names); or -ENOTSUP if it is set, but this program has no fault points. On error the process
- * should end: the test that set the variable would prove nothing. */
+/* Read HOLDFAST_FAULT. Returns
+ * 0: the variable is unset, or it is valid and its point is now armed;
+ * -EINVAL: it is malformed or names an unknown point or action (*ret_error lists the valid names);
+ * -ENOTSUP: it is set, but this program has no fault points.
+ * On error the process should end: the test that set the variable would prove nothing. */
 int fault_init(struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Returns the name of @point as used in HOLDFAST_FAULT. */

@@ -20,10 +20,12 @@ int fd_set_nonblock(int fd) __attribute__((warn_unused_result));
 /* Write all @size bytes, retrying on EINTR and short writes. Returns 0 or -errno. */
 int fd_write_all(int fd, const void *data, size_t size) __attribute__((warn_unused_result));
 
-/* Read or write all @size bytes at offset @at of a file, retrying on EINTR and short transfers.
- * Return 0; -EIO: the file or device ends too early; or -errno. */
+/* Read all @size bytes at offset @at of a file, retrying on EINTR and short reads. Returns 0; -EIO:
+ * the file or device ends before @at + @size; or another -errno. */
 int fd_read_at(int fd, void *ret_data, size_t size, uint64_t at)
 	__attribute__((warn_unused_result));
+/* Write all @size bytes at offset @at of a file, retrying on EINTR and short writes. Returns 0;
+ * -EIO: the device takes no more bytes; or another -errno. */
 int fd_write_at(int fd, const void *data, size_t size, uint64_t at)
 	__attribute__((warn_unused_result));
 

@@ -41,8 +41,8 @@ void hist_record(struct hist *hist, uint64_t value);
  * as 1. Returns 0 if the histogram is empty. */
 uint64_t hist_quantile(const struct hist *hist, double q);
 
-/* The next four functions return exact values, or 0 if the histogram is empty. The mean is wrong
- * once the sum has passed 2^64. */
+/* These four functions return exact values; 0 if the histogram is empty. hist_mean() is wrong if
+ * the sum of the recorded values has exceeded 64 bits. */
 uint64_t hist_max(const struct hist *hist);
 uint64_t hist_min(const struct hist *hist);
 uint64_t hist_count(const struct hist *hist);

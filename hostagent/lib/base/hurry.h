@@ -17,6 +17,7 @@
 /* Give one thread precedence. Call this right after the thread was made, because on a busy host a
  * new thread may wait long before it runs. */
 void hurry_thread(pthread_t thread);
-void hurry_all_threads(bool is_wanted); /* false: all threads are scheduled normally again */
+/* true: give all threads of this process precedence; false: schedule all of them normally again. */
+void hurry_all_threads(bool is_wanted);
 
 #endif

@@ -133,6 +133,7 @@ void log_writev(enum log_level level, const char *file, const char *format, va_l
 	n += m;
 	if ((size_t)n > sizeof(line) - 2)
 		n = (int)sizeof(line) - 2;
+	/* Whoever reads the log must get one line per event. */
 	for (int i = 0; i < n; i++) {
 		if (line[i] == '\n')
 			line[i] = ' ';

@@ -27,7 +27,7 @@ enum log_level {
  * at zero. */
 struct log_limit {
 	_Atomic uint64_t next_ns;    /* monotonic time from which the next line may be written */
-	_Atomic uint64_t suppressed; /* lines dropped since the last one written */
+	_Atomic uint64_t suppressed; /* lines dropped since a line was last written */
 };
 
 /* Drop lines that are less severe than @level. The default is INFO, or the level in the environment
@@ -45,8 +45,9 @@ int log_init(void);
  * thread. */
 int log_spool_start(void) __attribute__((warn_unused_result));
 
-/* Write the queued lines, for at most a second. After that, each line is written directly again.
- * Call this at the end of main(), when no other thread logs any more. */
+/* Write the queued lines, and end the thread. Later lines are written directly by their callers
+ * again. If stderr is stuck for a second, the thread stays, and the unwritten lines are lost when
+ * the process ends. Call this at the end of main(), when no other thread logs any more. */
 void log_spool_stop(void);
 
 /* Parse "error", "warn", "info" or "debug". Returns 0. If @text is none of these, returns -EINVAL
@@ -60,9 +61,9 @@ void log_write(enum log_level level, const char *file, const char *format, ...)
 void log_writev(enum log_level level, const char *file, const char *format, va_list args)
 	__attribute__((format(printf, 3, 0)));
 
-/* Can the rate-limited call site write a line now (at most one per second)? Returns 1 if so, and
- * sets *ret_suppressed to the number of lines dropped since the last written line. Returns 0 if
- * not. */
+/* Can the rate-limited call site write a line now (at most one per second)? Returns 1: yes, and
+ * *ret_suppressed is the number of lines dropped since the last written one. Returns 0: no, and the
+ * line is counted as dropped. */
 int log_limit_pass(struct log_limit *limit, uint64_t *ret_suppressed);
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __FILE__, __VA_ARGS__)

@@ -28,12 +28,13 @@ void marks_done(struct marks *marks); /* accepts a zeroed struct; leaves the str
 /* Set all marks to 0. */
 void marks_reset(struct marks *marks);
 
-/* marks_get() and marks_set() get and set the mark (0..3) of item @i (< n_things). */
+/* Returns the mark (0..3) of item @i (< n_things). */
 static inline unsigned marks_get(const struct marks *marks, uint64_t i)
 {
 	return (unsigned)(marks->words[i / 32] >> 2 * (i % 32)) & 3;
 }
 
+/* Set the mark of item @i (< n_things) to @mark (0..3). */
 static inline void marks_set(struct marks *marks, uint64_t i, unsigned mark)
 {
 	uint64_t *word = &marks->words[i / 32];

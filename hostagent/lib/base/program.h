@@ -9,8 +9,8 @@
 #define BASE_PROGRAM_H
 
 /* Call this early, before any update, with main()'s argv[0]. If argv[0] is an absolute path,
- * program_path() returns it, even if it is a symbolic link: an update may let the link name another
- * file. */
+ * program_path() returns this path. If the path is a symbolic link, the link is not resolved,
+ * because an update may let the link name another file. */
 void program_started_as(const char *name);
 
 /* Returns the path of this program's file. If argv[0] was not an absolute path, this is the path of

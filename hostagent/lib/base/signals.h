@@ -8,7 +8,7 @@
  *      signal                                what the daemon does
  *      SIGTERM SIGINT SIGQUIT                ends
  *      SIGHUP                                reloads its files
- *      SIGUSR2                               the daemon runs its next program
+ *      SIGUSR2                               runs its next program in its place (exec)
  *      SIGUSR1 SIGALRM SIGVTALRM             logs the signal
  *      SIGPROF SIGIO SIGPWR SIGSTKFLT        logs the signal
  *      SIGXCPU, real-time signals            logs the signal

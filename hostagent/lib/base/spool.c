@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 
-/* maximum number of bytes per write: the ring gets room again only after each write */
+/* maximum number of bytes per write: the ring gets room again only when a write has ended */
 #define CHUNK_MAX 65536
 
 struct spool {
@@ -19,8 +19,7 @@ struct spool {
 	pthread_mutex_t lock; /* guards all members below; never held in write_fn */
 	pthread_cond_t change;
 	bool stop, ended;
-	/* true once spool_close() has stopped waiting for the thread; the thread then frees the
-	 * spool */
+	/* spool_close() waits no longer for the thread, so the thread frees the spool at its end */
 	bool is_given_up;
 	uint64_t n_dropped;
 	/* the ring's size; the `used` bytes from offset `at` are queued or being written */
@@ -137,8 +136,8 @@ uint64_t spool_dropped(struct spool *s)
 	return n;
 }
 
-/* Wait for at most @timeout_ns until the ring is empty. If @for_end, wait until the thread has
- * ended. Returns true if this happened in time. The caller must have the lock. */
+/* Wait for at most @timeout_ns until the ring is empty or, if @for_end, until the thread has ended.
+ * Returns true if this happened in time. The caller must have the lock. */
 static bool wait_until(struct spool *s, bool for_end, uint64_t timeout_ns)
 {
 	uint64_t end_ns = clock_mono_ns() + timeout_ns;

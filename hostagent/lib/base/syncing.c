@@ -8,8 +8,8 @@
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t goes_on;
-	bool is_held;
-	uint32_t n;
+	bool is_held; /* new syncs must wait */
+	uint32_t n;   /* syncs that have begun and not ended */
 } syncing = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0};
 
 static void begin(void)

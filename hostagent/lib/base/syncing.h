@@ -19,13 +19,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Do what fdatasync(2) does, and what sync_file_range(2) does if it writes a range and waits for
- * the disk. Return their results, with errno. While syncing_hold(true) is in force, these functions
- * first wait until it is lifted. */
+/* Do what fdatasync(2) does, with the same result and errno. While new syncs are held back, this
+ * function first waits until syncing_hold(false). */
 int syncing_fdatasync(int fd) __attribute__((warn_unused_result));
+/* Write the range to the disk and wait for the disk, with sync_file_range(2). The result, errno and
+ * the wait before it: as for syncing_fdatasync(). */
 int syncing_range(int fd, off_t offset, off_t size) __attribute__((warn_unused_result));
 
+/* true: hold back new syncs; syncs that have begun go on. false: let the waiting syncs begin. */
 void syncing_hold(bool is_wanted);
-uint32_t syncing_n(void); /* how many calls are waiting for a disk now */
+/* Returns how many of these syncs have begun and not ended, so that they wait for a disk. */
+uint32_t syncing_n(void);
 
 #endif

@@ -6,8 +6,8 @@
  *      "tap0 tap1"  ─ tap_names_parse() ─►  n = 2, name = {"tap0", "tap1"}  ─►  "tap0, tap1"
  *
  * The order has no meaning: QEMU's options decide which card has which tap.
- *
- * Where: config/ parses it, the rest of the agent passes it on. Threads: any (no state).
+ * Where: config/ parses the names, and all other parts of the agent only read them. Threads: any
+ * (no state).
  */
 #ifndef BASE_TAP_NAMES_H
 #define BASE_TAP_NAMES_H
@@ -33,7 +33,8 @@ struct tap_names {
 int tap_names_parse(const char *text, struct tap_names *ret_names)
 	__attribute__((warn_unused_result));
 
-/* Add @name at the end. Returns 0, or an error of tap_names_parse(); @names is then unchanged. */
+/* Add @name at the end. Returns 0. On an error of tap_names_parse(), returns it, and @names is
+ * unchanged. */
 int tap_names_add(struct tap_names *names, const char *name) __attribute__((warn_unused_result));
 
 bool tap_names_has(const struct tap_names *names, const char *name);

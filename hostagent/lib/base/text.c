@@ -5,7 +5,7 @@
 
 static const char dots[] = "...";
 
-/* The text was cut to the @size bytes of @text. Put the dots at its end. */
+/* Mark @text, which was cut to @size bytes with the NUL, as cut: replace its end by dots. */
 static void end_visibly(char *text, size_t size)
 {
 	size_t end = size >= sizeof(dots) ? size - sizeof(dots) : 0;

@@ -1,9 +1,8 @@
 /* text.h - writes texts for people into buffers of a fixed size, so that a text that does not fit
  * ends visibly.
- *
- * Why: a text that ends in the middle of a word looks as if it were whole, and one that ends in the
- * middle of a character is no UTF-8. All texts that can be too long are cut here: the cut text ends
- * with "...", after a whole character.
+ * Why: a reader cannot see that a text was cut if nothing marks the place, and a text that is cut
+ * in the middle of a character is not valid UTF-8. So all texts that can be too long are cut here:
+ * the cut text ends with "...", after a whole character.
  *
  *	text_put(text, 16, "%s is away", "alpha-with-a-long-name")  ->  "alpha-with-a..."
  *
@@ -16,9 +15,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-/* Format into @text (@size bytes with the NUL, at least 1). If the text does not fit, cut it. In a
- * buffer of less than 4 bytes, a text that does not fit becomes "". Arguments may not point into
- * @text. Returns the size of the whole text, which is @size or more if it was cut. */
+/* Format into @text (@size bytes with the NUL, at least 1). If the result does not fit, cut it. In
+ * a buffer of less than 4 bytes, a result that does not fit becomes "". No argument may point into
+ * @text. Returns the length of the uncut result, without the NUL: @size or more if it was cut. */
 size_t text_put(char *text, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 size_t text_vput(char *text, size_t size, const char *format, va_list args)

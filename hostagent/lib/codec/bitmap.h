@@ -17,8 +17,8 @@
  *
  *      bytes   for each changed line, in order: all 64 bytes if it is sent whole, or only its
  *              changed bytes
- *      masks   for each line sent in part, for each changed word: 1 byte, its changed bytes
- *      words   for each line sent in part: 1 byte, its changed words
+ *      masks   1 byte for each changed word of a line sent in part: the word's changed bytes
+ *      words   1 byte for each line sent in part: the line's changed words
  *      whole   1 bit per changed line, in ceil(n_lines / 8) bytes: 1 if the line is sent whole;
  *              unused bits are 0
  *      lines   8 bytes: the changed lines
@@ -55,12 +55,12 @@
 /* Write to @out the delta that turns @old into @new. @old and @new: PAGE_BYTES each, any alignment,
  * not overlapping @out.
  * @out: PAGE_BYTES of room, all of which can be overwritten.
- * Returns the delta's size (>= 12); 0 if the pages are equal; or -E2BIG if the delta would exceed
+ * Returns the delta's size (>= 12); 0: the pages are equal; -E2BIG: the delta would exceed
  * BITMAP_SIZE_MAX. */
 int bitmap_encode(const uint8_t *old, const uint8_t *new, uint8_t *out);
 
-/* Check whether bitmap_apply() would accept these bytes. Writes nothing. Returns 0 if it would,
- * else -EPROTO. */
+/* Check whether bitmap_apply() would accept these bytes. Writes nothing. Returns 0: yes; -EPROTO:
+ * no. */
 int bitmap_check(const uint8_t *data, size_t size) __attribute__((warn_unused_result));
 
 /* Apply a delta: write its bytes to @page (PAGE_BYTES). The whole delta is checked before anything

@@ -27,7 +27,7 @@ typedef void bitmap_unpack(uint8_t *word, const uint8_t *data, unsigned int mask
  * are followed by at least one byte of that line, its maps and the 8 bytes of `lines`. */
 #define BITMAP_FORM_ROOM (PAGE_BYTES - 64 - 8)
 
-/* The maps, collected during the pass over the page and appended to the delta at its end. */
+/* The maps, collected during the pass over the page, and appended to the delta after the pass. */
 struct bitmap_maps {
 	uint8_t masks[PAGE_BYTES / 8 + 8]; /* 8 more than needed: masks are stored 8 at a time */
 	uint8_t words[64];
@@ -87,8 +87,9 @@ bitmap_form_line(struct bitmap_maps *maps, const uint8_t *copy, uint64_t changed
 	return size;
 }
 
-/* Encode a page. If @reference is not NULL, copy the page's changed lines to it. Inlined: if a
- * caller passes a constant NULL, its loop has no code for this copy. */
+/* Encode a page. If @reference is not NULL, copy the page's changed lines to it. Returns what
+ * simd_ops->bitmap_encode returns. Inlined: if a caller passes a constant NULL, the loop has no
+ * code for this copy. */
 static inline __attribute__((always_inline)) int
 bitmap_form_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
 		  uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan,

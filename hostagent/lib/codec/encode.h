@@ -1,8 +1,7 @@
 /* encode.h - encodes a dirty page as a short record, and applies records to pages.
- *
  * page_encode() chooses a class for the page and writes the record. It updates the reference from
- * the bytes in the record, and never reads the page a second time. The guest can write to the page
- * during the call, because it runs while a FULL epoch is copied. Even then the reference is exactly
+ * the bytes in the record, and never reads the page a second time. While a FULL epoch is copied,
+ * the guest runs and can write to the page during the call. Even then the reference becomes exactly
  * what was sent, so both sides have the same reference.
  *
  *      case                            class and size of the record
@@ -28,8 +27,8 @@
 
 #include "codec/page.h"
 
-/* The encoder's settings and counters. The owner sets `features` and zeroes the rest; the owner may
- * read the members at any time. */
+/* The encoder's settings and counters. The caller sets `features`, and sets all other members to 0.
+ * The caller may read the members at any time. */
 struct page_encoder {
 	uint64_t features;		    /* PAGE_FEATURE_*: delta classes that may be used */
 	uint64_t n_pages;		    /* pages given to the encoder */
@@ -66,14 +65,14 @@ size_t page_encode_batch(struct page_encoder *encoder, const struct page_item *i
 size_t page_delta(uint64_t features, const struct page_item *items, size_t n_items, uint8_t *out,
 		  enum page_class *ret_class);
 
-/* Check whether page_apply() would accept this record. Returns 0 if it would. Returns -EPROTO if
- * the class is unknown or does not allow this data. Writes nothing, so the standby can check a
- * whole epoch before it acknowledges it. The caller must check that the class was negotiated. */
+/* Check whether page_apply() would accept this record. Returns 0: yes; -EPROTO: the class is
+ * unknown or does not allow this data. Writes nothing, so the standby can check a whole epoch
+ * before it acknowledges the epoch. The caller must check that the class was negotiated. */
 int page_check(uint8_t class, const uint8_t *data, size_t size) __attribute__((warn_unused_result));
 
-/* Apply a record to @page (PAGE_BYTES). Before the call @page must be the reference; after the call
- * it is the new page. Applying the record again changes nothing. If page_check() refuses the
- * record, returns -EPROTO and does not touch @page. If not, returns 0. */
+/* Apply a record to @page (PAGE_BYTES): before the call the reference, after the call the new page.
+ * Applying the record again changes nothing. Returns 0; -EPROTO: page_check() refuses the record,
+ * and @page is unchanged. */
 int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 	__attribute__((warn_unused_result));
 
@@ -81,8 +80,8 @@ int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 struct page_record {
 	uint8_t class;	     /* enum page_class; other numbers are refused */
 	uint16_t size;	     /* bytes at @data */
-	/* the record's data. Applying is faster when the data of all records follow each other in
-	 * memory */
+	/* the record's data. The function is faster if the data of successive records follow each
+	 * other in memory */
 	const uint8_t *data;
 	uint8_t *page;	     /* PAGE_BYTES; several records may have the same page */
 };

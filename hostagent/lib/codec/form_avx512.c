@@ -1,5 +1,5 @@
 /* The AVX-512 form (F, BW, VL, VBMI, VBMI2, VPOPCNTDQ) of the codec: works on 64 bytes at a time.
- * It finds the positions of edges with the compress instruction, without a loop over bits. Compiled
+ * Finds the positions of edges with the compress instruction, without a loop over bits. Compiled
  * with the flags for these extensions; called only if the CPU has all of them. */
 #include "codec/simd.h"
 
@@ -124,6 +124,7 @@ static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_
 	__m512i before = _mm512_setzero_si512(), n_bytes = before, n_runs = before;
 	size_t masks_size = 0, n_lines, n_words, whole_size;
 
+	/* Collect the masks and the words of the lines sent in part, and count bytes and runs. */
 	for (unsigned int i = 0; i < 8; i++) {
 		__m512i changed = _mm512_loadu_si512(ret_scan->changed + 8 * i);
 		__m512i last = _mm512_srli_epi64(_mm512_alignr_epi64(changed, before, 7), 63);
@@ -154,8 +155,9 @@ static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_
 	whole_size = (n_lines + 7) / 8;
 	if (size + masks_size + n_words + whole_size + BITMAP_LINES_BYTES > BITMAP_SIZE_MAX)
 		return -E2BIG;
-	/* Only whole vectors are stored, so each map gets surplus bytes after its end. The next map
-	 * overwrites these bytes. BITMAP_SIZE_MAX leaves room for those after the last map. */
+	/* Only whole vectors are stored, so surplus bytes are written after the end of each map.
+	 * The next map overwrites them. BITMAP_SIZE_MAX leaves room for the bytes after the last
+	 * map. */
 	for (size_t at = 0; at < masks_size; at += 64)
 		_mm512_storeu_si512(out + size + at, _mm512_loadu_si512(masks + at));
 	size += masks_size;
@@ -252,14 +254,14 @@ static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_
 		__m512i bytes;
 
 		next_lines = bitmap_prefetch_one(next_lines, next_page);
-		/* If the line is sent whole, it has no byte in `words` and no masks. What was read
-		 * above belongs to another line, so ignore it. */
+		/* A line that is sent whole has no byte in `words` and no masks. The word and masks
+		 * read above belong to another line then, so ignore them. */
 		changed = is_whole ? UINT64_MAX : changed;
 		parts.masks += is_whole ? 0 : __builtin_popcountll(words);
 		parts.words += !is_whole;
 		n_bytes = (unsigned int)__builtin_popcountll(changed);
-		/* Use a masked load: if few maps follow, a load of 64 bytes would read past the
-		 * delta's end. */
+		/* The load is masked, because a load of 64 bytes could read past the delta's
+		 * end. */
 		bytes = _mm512_maskz_loadu_epi8(_bzhi_u64(UINT64_MAX, n_bytes), parts.bytes);
 		parts.bytes += n_bytes;
 		_mm512_storeu_si512(line, _mm512_mask_expand_epi8(_mm512_loadu_si512(line), changed,

@@ -22,8 +22,8 @@ enum page_class {
 	/* the u32 index of another guest page with the same content. page_encode() and page_apply()
 	 * do not know this class, because they see only one page */
 	PAGE_DUP = WIRE_CLASS_DUP,
-	/* no data: the standby has the page already. Not known to page_encode() and page_apply()
-	 * either */
+	/* no data: the standby has the page already. page_encode() and page_apply() do not know
+	 * this class either */
 	PAGE_KEEP = WIRE_CLASS_KEEP,
 };
 #define PAGE_N_CLASSES 5 /* size of an array indexed by the classes that page_encode() makes */

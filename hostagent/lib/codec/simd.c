@@ -28,8 +28,8 @@ static void fill_tables(void)
 	}
 }
 
-/* Returns NULL if the build, the CPU or the kernel does not support the form. The builtins also
- * check that the kernel saves the wide registers. */
+/* Returns the functions of @form, or NULL if the build, the CPU or the kernel does not support it.
+ * __builtin_cpu_supports() also checks that the kernel saves the wide registers. */
 static const struct simd_ops *find(enum simd_form form)
 {
 	switch (form) {

@@ -28,8 +28,8 @@ struct simd_ahead {
 	const uint8_t *old, *new; /* the next pair of pages; all their lines are prefetched */
 
 	/* A pair of pages that is encoded two or three pages later. One line of each page is
-	 * prefetched, so that the CPU translates the page's address early. If pages come in random
-	 * order, the CPU waits longest for this translation. See "What was tried" in
+	 * prefetched, so that the CPU translates the page's address early: if pages come in random
+	 * order, most of the CPU's waiting is for this translation. See "What was tried" in
 	 * docs/epoch-engine.md. */
 	const uint8_t *later_old, *later_new;
 };
@@ -61,6 +61,7 @@ struct simd_ops {
 	int (*xrle_emit)(const struct simd_scan *scan, const uint8_t *new, uint8_t *out,
 			 uint8_t *reference);
 
+	/* Apply an XRLE delta to @page. Returns what xrle_apply() returns. */
 	int (*xrle_apply)(const uint8_t *data, size_t size, uint8_t *page);
 
 	/* Compare the pages and write the bitmap delta (bitmap.h). If @reference is not NULL, it
@@ -75,10 +76,11 @@ struct simd_ops {
 	int (*bitmap_apply)(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,
 			    const uint8_t *next_page);
 
+	/* Is the whole page zero? */
 	bool (*is_zero)(const uint8_t *page);
 };
 
-extern const struct simd_ops *simd_ops; /* the form in use; never NULL once main() runs */
+extern const struct simd_ops *simd_ops; /* the form in use; set before main() */
 
 /* Returns the form in use. */
 enum simd_form simd_get_form(void);

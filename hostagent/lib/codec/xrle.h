@@ -8,8 +8,8 @@
  * Assumptions: both sides have the same reference. Changed bytes come in runs, in most cases with
  * at least 3 equal bytes between two runs. A byte is "equal" if it is the same in both pages. The
  * format is that of XBZRLE. A delta has the NEW bytes, never XOR values ("overwrite form"), so
- * applying it twice gives the same page. So if a crash interrupts the standby while it applies an
- * epoch, it can apply the epoch again from its start.
+ * applying a delta twice gives the same page. So a standby that crashed while it applied an epoch
+ * can apply the whole epoch again.
  *
  * Code table. A delta consists of one or more groups of three fields:
  *
@@ -54,13 +54,13 @@
  * not overlapping @out.
  * @out: PAGE_BYTES of room, all of which can be overwritten.
  * @max: at most PAGE_BYTES.
- * Returns the delta's size (>= 3); 0 if the pages are equal; or -E2BIG if the delta would have @max
- * bytes or more, or more than XRLE_SIZE_MAX. If the guest changes @new during the call, the delta
- * is still valid, and has the bytes that were read. */
+ * Returns the delta's size (>= 3); 0: the pages are equal; -E2BIG: the delta would have @max bytes
+ * or more, or more than XRLE_SIZE_MAX. If the guest changes @new during the call, the delta is
+ * still valid, and has the bytes that were read. */
 int xrle_encode(const uint8_t *old, const uint8_t *new, uint8_t *out, size_t max);
 
-/* Check whether xrle_apply() would accept these bytes. Writes nothing. Returns 0 if it would, else
- * -EPROTO. */
+/* Check whether xrle_apply() would accept these bytes. Writes nothing. Returns 0: yes; -EPROTO:
+ * no. */
 int xrle_check(const uint8_t *data, size_t size) __attribute__((warn_unused_result));
 
 /* Apply a delta: write its changed bytes to @page (PAGE_BYTES). The whole delta is checked before

@@ -64,8 +64,8 @@ static inline uint64_t form_edge_lines(const struct simd_scan *scan)
 	return scan->lines | scan->lines << 1;
 }
 
-/* Store the edge at the page's end, which belongs to no line. If a run ends there, the edge counts:
- * returns 1. If not, returns 0. */
+/* Store the edge at the page's end, which belongs to no line, in *edge. Returns how many edges this
+ * adds: 1 if a run ends there, else 0. */
 static inline size_t form_last_edge(const struct simd_scan *scan, uint16_t *edge)
 {
 	*edge = PAGE_BYTES;
@@ -142,8 +142,9 @@ static inline void form_copy_run(uint8_t *out, const uint8_t *new, size_t start,
 		memcpy(out + i, new + start + i, 64);
 }
 
-/* Write the runs between the edges to @out. If @reference is not NULL, also write their new bytes
- * to it. Inlined: if a caller passes a constant NULL, its loop has no code for this. */
+/* Write the delta's runs, which lie between the edges, to @out. If @reference is not NULL, also
+ * write their new bytes to @reference. Returns the delta's size, or -E2BIG. Inlined: if a caller
+ * passes a constant NULL, the loop has no code for @reference. */
 static inline __attribute__((always_inline)) int
 form_xrle_runs(const uint16_t *edges, size_t n_edges, const uint8_t *new, uint8_t *out,
 	       uint8_t *reference, form_copy *copy_exact)
@@ -178,6 +179,7 @@ form_xrle_emit(const struct simd_scan *scan, const uint8_t *new, uint8_t *out, u
 			 : form_xrle_runs(edges, n_edges, new, out, NULL, copy_exact);
 }
 
+/* The body of simd_ops->xrle_apply. */
 static inline __attribute__((always_inline)) int
 form_xrle_apply(const uint8_t *data, size_t size, uint8_t *page, form_copy *copy_exact)
 {

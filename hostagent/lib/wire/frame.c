@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* Makes xxhash.h define XXH3_state_t, since checksum() has one on its stack. */
+/* Makes xxhash.h define XXH3_state_t, because checksum() has such a struct on its stack. */
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
@@ -41,9 +41,9 @@ struct type_row {
 	uint8_t senders;       /* mask of enum wire_sender */
 };
 
-/* The bounds of a payload follow from the fields of its message. The message's decoder checks the
- * rest. A HELLO can be longer than this version's HELLO, because later versions can append
- * fields. */
+/* The least and the largest size of a payload follow from its fields in docs/wire-format.md. All
+ * other checks are made by the decoder of the type (msg.h). A HELLO can be longer than this
+ * version's HELLO, because later versions can append fields. */
 static const struct type_row types[] = {
 	[WIRE_HELLO] = {"HELLO", 31, 1024, 0, AGENT_ANY},
 	[WIRE_WELCOME] = {"WELCOME", 12, 19 + WIRE_NAME_MAX, 0, GATEWAY_ANY},
@@ -149,8 +149,8 @@ static uint64_t checksum(const uint8_t *header, const struct iovec *pieces, size
 	return XXH3_64bits_digest(&state);
 }
 
-/* Check a header's term and epoch, even if its type does not use them. Only damage or malice can
- * make such a number out of range. */
+/* Check that a header's term and epoch are in range, even if its type does not use them: see
+ * WIRE_TERM_MAX. */
 static int check_numbers(const uint8_t *p, struct wire_error *error)
 {
 	if (bytes_get_be64(p + AT_TERM) > WIRE_TERM_MAX)

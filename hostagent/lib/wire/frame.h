@@ -131,8 +131,9 @@ char *wire_error_text(const struct wire_error *error, char *text, size_t size);
  * type. */
 const char *wire_type_name(uint8_t type);
 
-/* Returns true if @sender (one WIRE_SENDER_ bit) may ever send @type. The session must check
- * whether the peer may send it at this moment (docs/wire-format.md, "Who may send what"). */
+/* Returns true if @sender (one WIRE_SENDER_ bit) may ever send @type. Whether the sender may send
+ * @type in the connection's present state, the session must check (docs/wire-format.md, "Who may
+ * send what"). */
 bool wire_type_allowed(uint8_t type, unsigned sender);
 
 /* Decode one frame from [*at, end).
@@ -148,13 +149,14 @@ bool wire_type_allowed(uint8_t type, unsigned sender);
 int wire_frame_decode(const uint8_t **at, const uint8_t *end, struct wire_frame *ret_frame,
 		      struct wire_error *error) __attribute__((warn_unused_result));
 
-/* These two functions return the start and the size of a decoded frame as it was received, with
- * header and payload. A relay sends the frame in this form. */
+/* Returns the first byte of a decoded frame as it was received: its header, which the payload
+ * follows. A relay sends the frame on in this form. */
 static inline const uint8_t *wire_frame_start(const struct wire_frame *frame)
 {
 	return frame->payload - WIRE_HEADER_SIZE;
 }
 
+/* Returns the size of the frame as it was received, with its header. */
 static inline size_t wire_frame_size(const struct wire_frame *frame)
 {
 	return WIRE_HEADER_SIZE + (size_t)frame->h.payload_size;
@@ -168,7 +170,7 @@ int wire_frame_begin(uint8_t *buffer, size_t size, struct bytes_writer *ret_payl
 
 /* Finish a frame begun in @buffer: write header and checksum in front of the payload that was
  * written with @payload. @header->payload_size is ignored.
- * Returns 0; the frame is in the first *ret_size bytes of @buffer. Errors:
+ * Returns 0: the frame is in the first *ret_size bytes of @buffer. Errors:
  *      -EINVAL   the format does not allow the type, the flags, the payload's size, the term or the
  *                epoch
  *      -ENOBUFS  the payload did not fit (payload->bad) */

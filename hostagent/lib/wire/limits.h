@@ -15,13 +15,15 @@
 #define WIRE_PAYLOAD_MAX     131072   /* bytes after the header */
 #define WIRE_FRAME_MAX	     (WIRE_HEADER_SIZE + WIRE_PAYLOAD_MAX)
 
-/* The largest term, epoch and incarnation. Terms and epochs count events of one VM. At a hundred
- * per second they reach this limit after millions of years. So a larger number can only come from
- * damage or malice. If a number near 2^64 were accepted, the next number could not be larger. */
+/* The largest term, epoch and incarnation. Terms and epochs count events of one VM, so even with a
+ * hundred events per second they reach this limit only after millions of years. A larger number can
+ * only come from damage or malice. If a number near 2^64 were accepted, soon no larger number would
+ * be left. */
 #define WIRE_TERM_MAX	     ((UINT64_C(1) << 56) - 1)
 #define WIRE_EPOCH_MAX	     WIRE_TERM_MAX
 #define WIRE_INCARNATION_MAX WIRE_TERM_MAX
-/* the largest allowed jump of the term; a party refuses a term that is further ahead */
+/* the largest allowed jump of the term: an agent or gateway refuses a term further ahead of its
+ * own */
 #define WIRE_TERM_JUMP_MAX   (UINT64_C(1) << 20)
 
 #define WIRE_NAME_MAX        63       /* bytes in a VM, host, gateway or operator name */
@@ -57,14 +59,14 @@
 #define WIRE_DISK_SIZE_MAX	(UINT64_C(1) << 63) /* bytes of one disk */
 #define WIRE_DISK_HASH_SIZE	24    /* data of a HASH record: seed and hash */
 #define WIRE_DISK_HASHED_MAX    65536 /* maximum number of the disk's bytes in one HASH record */
-#define WIRE_DISK_DIFFER_MAX	64    /* maximum number of offsets in a DISK_CHECKED */
+#define WIRE_DISK_DIFFER_MAX	64    /* maximum number of offsets in one DISK_CHECKED frame */
 #define WIRE_HASH_SIZE		16    /* one hash in HASHES and RAM_HASH */
-#define WIRE_HASHES_MAX		4096  /* maximum number of hashes in a HASHES */
+#define WIRE_HASHES_MAX		4096  /* maximum number of hashes in one HASHES frame */
 #define WIRE_HASH_BLOCK_SIZE	65536 /* bytes of a disk for which there is one hash */
 /* in HASHES_WANT and HASHES: the numbers of all pages and of all blocks of a disk are below this */
 #define WIRE_HASH_UNITS_MAX	(WIRE_DISK_SIZE_MAX / WIRE_HASH_BLOCK_SIZE)
-#define WIRE_RAM_HASHES_MAX	1024  /* maximum number of pages in a RAM_HASH */
-#define WIRE_RAM_DIFFER_MAX	64    /* maximum number of page indexes in a RAM_CHECKED */
+#define WIRE_RAM_HASHES_MAX	1024  /* maximum number of pages in one RAM_HASH frame */
+#define WIRE_RAM_DIFFER_MAX	64    /* maximum number of page indexes in one RAM_CHECKED frame */
 
 /* highest frequency of a processor's time-stamp counter */
 #define WIRE_TICKS_PER_S_MAX	100000000000ULL
@@ -72,7 +74,7 @@
 #define WIRE_LEASE_MS_MAX     600000  /* the longest lease, ms */
 #define WIRE_DRAIN_LIMIT_S_MAX 86400  /* the longest time that a drain may take */
 #define WIRE_BOOT_SIZE	      16      /* bytes in a boot's id (the kernel's boot_id) */
-/* length of a lease that a standby gives; its release_ms is shorter */
+/* lease_ms of the leases that a standby gives on a peer connection; their release_ms is less */
 #define WIRE_DIRECT_LEASE_MS  2000
 
 _Static_assert(WIRE_PAYLOAD_MAX >= WIRE_STATS_MAX + WIRE_TEXT_MAX + 256, "a REPORT fits a frame");

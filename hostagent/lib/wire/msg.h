@@ -110,8 +110,8 @@ int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hel
 void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, const char *vm);
 
 /* Choose the version and features that both sides support. Returns 0 and sets *ret_version and
- * *ret_features. If there is no common version, or @hello requires an unknown feature, returns
- * -EPROTONOSUPPORT. *ret_code (for REFUSED) and *ret_error then say why. */
+ * *ret_features. Returns -EPROTONOSUPPORT if there is no common version, or @hello requires an
+ * unknown feature: *ret_code (for REFUSED) and *ret_error say which. */
 int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 			 uint64_t *ret_features, uint16_t *ret_code,
 			 struct error *ret_error) WIRE_CHECKED;
@@ -187,8 +187,8 @@ enum wire_verdict {
 	WIRE_VERDICT_COUNT    = 4,
 };
 
-/* Return a name as a constant string in lower case, for example "standby-ready"; "unknown" for a
- * number without a name. */
+/* These four functions return the name of a number as a constant string in lower case, for example
+ * "standby-ready"; "unknown" if the number has no name. */
 const char *wire_state_name(uint8_t state);
 const char *wire_verdict_name(uint8_t verdict);
 const char *wire_verb_name(uint8_t verb);
@@ -213,24 +213,25 @@ enum wire_verb {
 	WIRE_VERB_STANDBY_STOP	= 2,
 	WIRE_VERB_PROTECT	= 3,
 	WIRE_VERB_UNPROTECT	= 4,
-	/* header: term is the new term, epoch the lowest epoch with which the standby may
-	 * promote */
+	/* header: term is the new term; epoch is the lowest epoch with which the standby may
+	 * promote its guest */
 	WIRE_VERB_PROMOTE	= 5,
 	/* header: term is the new term, in which the agent no longer owns the VM */
 	WIRE_VERB_FENCE		= 6,
-	/* compare all of the standby's copy with the guest, and answer when the comparison has
-	 * ended. Only with WIRE_FEATURE_VERIFY */
+	/* the owner compares all of the standby's copy with the guest, and answers when the
+	 * comparison has ended. Only with WIRE_FEATURE_VERIFY */
 	WIRE_VERB_VERIFY	= 7,
 	/* header: term is the present term. The owner stops the guest, makes a last epoch, waits
-	 * for its COMMIT and lets go of the guest. The answer's header has that epoch. A later
-	 * PROTECT in the same term lets the guest go on */
+	 * for the COMMIT of this epoch and lets go of the guest. The answer's header has the
+	 * number of this epoch. A later PROTECT in the same term lets the guest run on */
 	WIRE_VERB_MOVE		= 8,
-	/* header: term is the new term. Boot the guest from this host's disks. If somebody started
-	 * a QEMU of the guest here after the host's boot, and the agent keeps it stopped, let the
-	 * guest in that QEMU run instead. Sent only to a host whose REPORT has the key `cold` */
+	/* header: term is the new term. Boot the guest from this host's disks. If the agent keeps a
+	 * QEMU of the guest stopped that somebody started here after the host's boot, let the guest
+	 * in that QEMU run instead. Sent only to a host whose REPORT has the key `cold` */
 	WIRE_VERB_START		= 12,
-	/* the standby's host starts its copy of the guest, isolated, looks at it, ends it, and then
-	 * answers. Only with WIRE_FEATURE_DRILL */
+	/* a drill: the standby's host starts its copy of the guest without a connection to the
+	 * network, checks whether the guest works, ends it, and then answers. Only with
+	 * WIRE_FEATURE_DRILL */
 	WIRE_VERB_DRILL		= 14,
 	WIRE_VERB_COUNT
 };
@@ -264,12 +265,13 @@ int wire_order_done_encode(const struct wire_order_done *done, struct bytes_writ
 int wire_order_done_decode(const struct wire_frame *frame, struct wire_order_done *ret_done,
 			   struct wire_error *error) WIRE_CHECKED;
 
-/* WITNESS_KEY. Header: term is the VM's term. With this key the agent's kernel signs this VM's
- * witness datagrams (wire/witness.h) from now on. The struct has a secret: wipe it after use. */
+/* WITNESS_KEY. Header: term is the VM's term. From now on, the kernel of the agent's host signs
+ * this VM's witness datagrams with this key (wire/witness.h). The struct has a secret: wipe it
+ * after use. */
 struct wire_witness_key {
 	char vm[WIRE_NAME_MAX + 1];
 	uint32_t key_id;			   /* > 0; every datagram carries it */
-	uint16_t port; /* > 0; UDP port of the gateway, at the address that this connection uses */
+	uint16_t port; /* > 0; the gateway's UDP port; its address is that of this connection */
 	uint8_t key[WIRE_WITNESS_KEY_SIZE];
 	/* The gateway's address in the client network, in host byte order; 0: there is none. The
 	 * agent sends the datagrams to this address, too. Always 0 unless
@@ -318,7 +320,7 @@ int wire_claim_decode(const struct wire_frame *frame, struct wire_claim *ret_cla
 
 /* VOTE, the answer to a CLAIM. Header: term is the term of the CLAIM. */
 struct wire_vote {
-	uint8_t answer;		      /* 0 no, 1 yes */
+	uint8_t answer;		      /* 0: no; 1: yes */
 	char text[WIRE_TEXT_MAX + 1]; /* human-readable reason of a "no" */
 };
 int wire_vote_encode(const struct wire_vote *vote, struct bytes_writer *w) WIRE_CHECKED;
@@ -330,19 +332,19 @@ enum wire_drain_what {
 	WIRE_DRAIN_GOES_DOWN = 2, /* the host is going down: drain it */
 };
 
-/* DRAIN. It names no host: a host can speak only for itself, and its certificate says which host it
- * is. */
+/* DRAIN. The payload names no host: it is about the sending host, which the gateway knows from the
+ * certificate. */
 struct wire_drain {
 	uint8_t what;	  /* enum wire_drain_what */
 	uint32_t limit_s; /* GOES_DOWN: how long the host can wait, 1 or more; else 0 */
-	uint8_t boot[WIRE_BOOT_SIZE];
+	uint8_t boot[WIRE_BOOT_SIZE]; /* id of the host's present boot */
 };
 int wire_drain_encode(const struct wire_drain *drain, struct bytes_writer *w) WIRE_CHECKED;
 int wire_drain_decode(const struct wire_frame *frame, struct wire_drain *ret_drain,
 		      struct wire_error *error) WIRE_CHECKED;
 
 enum wire_drain_progress {
-	WIRE_DRAIN_NOT	   = 0, /* the host is not being drained (any more) */
+	WIRE_DRAIN_NOT	   = 0, /* the host is not being drained, or no longer */
 	WIRE_DRAIN_RUNS	   = 1, /* the host is being drained */
 	WIRE_DRAIN_DONE	   = 2, /* the drain has ended; see n_left */
 };
@@ -410,7 +412,7 @@ struct wire_machine_item {
 };
 
 struct wire_machine_iter {
-	struct bytes_reader r;	/* the rest of the payload */
+	struct bytes_reader r;	/* the part of the payload that was not read yet */
 	const uint8_t *payload; /* the payload's first byte, for offsets in errors */
 	bool is_last;		/* this is the last frame of the list */
 };
@@ -419,18 +421,21 @@ struct wire_machine_iter {
  * returns. */
 int wire_machine_encode(bool is_last, struct bytes_writer *w) WIRE_CHECKED;
 
-/* Append one item. Returns what every encoder returns, but after -ENOBUFS @w is unchanged and
- * usable: finish this frame and put the item into the next one. */
+/* Append one item. Returns what every encoder returns. But after -ENOBUFS, @w is unchanged and
+ * usable: finish this frame and put the item into the next frame. */
 int wire_machine_item_encode(struct bytes_writer *w, const char *key,
 			     const char *value) WIRE_CHECKED;
 
-/* Start reading the items of a MACHINE frame. Returns 0, or -EPROTO if it is another type of frame,
- * or its field `more` is out of bounds. */
+/* Start reading the items of a MACHINE frame. Returns 0, or -EPROTO if the frame is of another
+ * type, or its field `more` is out of bounds. */
 int wire_machine_begin(const struct wire_frame *frame, struct wire_machine_iter *ret_iter,
 		       struct wire_error *error) WIRE_CHECKED;
 
-/* Read the next item. Returns 1 and sets *ret_item; 0 if the payload has no more items; or -EPROTO
- * if the item is truncated, or its key or value is not a valid text. */
+/* Read the next item. Returns
+ * 1: *ret_item is set;
+ * 0: the payload has no more items;
+ * -EPROTO: the item is truncated, or its key or value is not a valid text. *ret_item may be changed
+ * then. */
 int wire_machine_next(struct wire_machine_iter *iter, struct wire_machine_item *ret_item,
 		      struct wire_error *error) WIRE_CHECKED;
 
@@ -442,8 +447,8 @@ int wire_machine_check(const struct wire_frame *frame, bool *ret_is_last,
 /* EPOCH_BEGIN. Header: epoch is at least 1, flags may contain WIRE_FLAG_FULL and WIRE_FLAG_UNHELD,
  * seq is 0. */
 struct wire_epoch_begin {
-	/* the epoch on which the deltas of this epoch are based, unless the flag FULL is set;
-	 * always less than the header's epoch */
+	/* the epoch on which the deltas of this epoch are based; without meaning if the flag FULL
+	 * is set; always less than the header's epoch */
 	uint64_t previous_epoch;
 };
 int wire_epoch_begin_encode(const struct wire_epoch_begin *begin,
@@ -463,7 +468,7 @@ struct wire_record {
 };
 
 struct wire_record_iter {
-	struct bytes_reader r;	 /* the rest of the payload */
+	struct bytes_reader r;	 /* the part of the payload that was not read yet */
 	const uint8_t *payload;	 /* the payload's first byte, for offsets in errors */
 	uint64_t n_pages;	 /* every index must be below this */
 	uint8_t type;		 /* the frame's type */
@@ -536,7 +541,7 @@ void wire_disk_hash(uint64_t seed, const void *data, size_t bytes,
 uint64_t wire_disk_hash_seed(const uint8_t hash[WIRE_DISK_HASH_SIZE]);
 
 struct wire_disk_iter {
-	struct bytes_reader r;	/* the rest of the payload */
+	struct bytes_reader r;	/* the part of the payload that was not read yet */
 	const uint8_t *payload; /* the payload's first byte, for offsets in errors */
 	char name[WIRE_DISK_NAME_MAX + 1]; /* the disk of all records in the frame */
 };
@@ -553,18 +558,19 @@ bool wire_disk_record_is_valid(const struct wire_disk_record *record);
 int wire_disk_begin(const struct wire_frame *frame, struct wire_disk_iter *ret_iter,
 		    struct wire_error *error) WIRE_CHECKED;
 
-/* Read the next record. Returns 1 and sets *ret_record; 0 if the payload has no more records; or
- * -EPROTO if the record is truncated, or a field is out of its bounds. The caller must check that
- * the record lies within the disk. */
+/* Read the next record. Returns
+ * 1: *ret_record is set. The caller must check that the record lies within the disk;
+ * 0: the payload has no more records;
+ * -EPROTO: the record is truncated, or a field is out of its bounds. */
 int wire_disk_next(struct wire_disk_iter *iter, struct wire_disk_record *ret_record,
 		   struct wire_error *error) WIRE_CHECKED;
 
 /* Start a DISK payload with records of the disk @name. Returns what every encoder returns. */
 int wire_disk_encode(const char *name, struct bytes_writer *w) WIRE_CHECKED;
 
-/* Append one record, and copy the data of a HASH or WRITE (at most WIRE_PAYLOAD_MAX bytes).
- * Returns what every encoder returns, but after -ENOBUFS @w is unchanged and usable: finish this
- * frame and put the record into the next one. */
+/* Append one record, with the data of a HASH or WRITE (at most WIRE_PAYLOAD_MAX bytes). Returns
+ * what every encoder returns. But after -ENOBUFS, @w is unchanged and usable: finish this frame and
+ * put the record into the next frame. */
 int wire_disk_record_encode(struct bytes_writer *w,
 			    const struct wire_disk_record *record) WIRE_CHECKED;
 
@@ -573,7 +579,7 @@ int wire_disk_record_encode(struct bytes_writer *w,
 struct wire_disk_checked {
 	char name[WIRE_DISK_NAME_MAX + 1];
 	uint32_t n_checked; /* number of HASH records, at least 1 */
-	uint32_t n_differ;  /* how many of them did not match */
+	uint32_t n_differ;  /* how many of these records did not match */
 	/* the offsets of the first WIRE_DISK_DIFFER_MAX records that did not match */
 	uint64_t offset[WIRE_DISK_DIFFER_MAX];
 };
@@ -582,10 +588,10 @@ int wire_disk_checked_encode(const struct wire_disk_checked *checked,
 int wire_disk_checked_decode(const struct wire_frame *frame, struct wire_disk_checked *ret_checked,
 			     struct wire_error *error) WIRE_CHECKED;
 
-/* HASHES_WANT: the primary asks for hashes of a part of the standby's copy, or of one of its
- * images, as this part is now. Its content can be of any epoch. A unit is a page of guest memory
- * (WIRE_PAGE_SIZE bytes, numbered as in PAGES), or a block of a disk (WIRE_HASH_BLOCK_SIZE bytes;
- * the last block can be shorter). */
+/* HASHES_WANT: the primary asks for hashes of a part of the standby's memory copy, or of one of its
+ * disk images. The hashes are of the part's present content, which can be of any epoch. A unit is a
+ * page of guest memory (WIRE_PAGE_SIZE bytes, numbered as in PAGES), or a block of a disk
+ * (WIRE_HASH_BLOCK_SIZE bytes; the last block can be shorter). */
 struct wire_hashes_want {
 	char disk[WIRE_DISK_NAME_MAX + 1]; /* "": memory */
 	uint64_t seed;  /* seed of the hashes, chosen by the primary at random */
@@ -612,8 +618,8 @@ struct wire_hashes {
 int wire_hashes_encode(const struct wire_hashes *hashes, struct bytes_writer *w) WIRE_CHECKED;
 int wire_hashes_decode(const struct wire_frame *frame, struct wire_hashes *ret_hashes,
 		       struct wire_error *error) WIRE_CHECKED;
-/* Compute the hash of one unit or page, the @bytes at @data: XXH3-128 with this seed, high half
- * first. For HASHES and RAM_HASH. */
+/* Compute the hash of one unit (HASHES) or page (RAM_HASH), the @bytes bytes at @data: XXH3-128
+ * with this seed, high half first. */
 void wire_hash(uint64_t seed, const void *data, size_t bytes, uint8_t ret_hash[WIRE_HASH_SIZE]);
 
 /* RAM_HASH: hashes of consecutive pages of the guest's memory, as they are at the end of the
@@ -635,7 +641,7 @@ int wire_ram_hash_decode(const struct wire_frame *frame, struct wire_ram_hash *r
  * header's epoch with its copy. */
 struct wire_ram_checked {
 	uint32_t n_checked; /* pages compared, at least 1 */
-	uint32_t n_differ;  /* how many of them differ */
+	uint32_t n_differ;  /* how many of these pages differ */
 	uint32_t page[WIRE_RAM_DIFFER_MAX]; /* indexes of the first WIRE_RAM_DIFFER_MAX pages that
 					     * differ */
 };

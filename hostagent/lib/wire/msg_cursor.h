@@ -60,7 +60,8 @@ static inline size_t cursor_offset(const struct cursor *c)
 	return (size_t)(c->r.at - c->start);
 }
 
-/* Return a pointer to the next @size bytes and move past them. Return NULL on failure. */
+/* Return a pointer to the next @size bytes and move past them. Return NULL if fewer are left, or if
+ * the cursor has failed before. */
 static inline const uint8_t *cursor_take(struct cursor *c, const char *field, size_t size)
 {
 	const size_t offset = cursor_offset(c);
@@ -110,8 +111,8 @@ static inline uint64_t cursor_u64(struct cursor *c, const char *field)
 	return cursor_uint(c, field, 8, 0, UINT64_MAX);
 }
 
-/* If WIRE_FEATURE_INCARNATION is in use, the payload ends with the incarnation, a u64. Read it. If
- * the payload has no incarnation, returns 0. */
+/* Read the incarnation, a u64 with which the payload ends if WIRE_FEATURE_INCARNATION is in use.
+ * Returns 0 if the payload ends without it. */
 static inline uint64_t cursor_incarnation(struct cursor *c)
 {
 	if (c->failed || bytes_left(&c->r) == 0)

@@ -1,4 +1,5 @@
-/* Encodes and decodes HASHES_WANT and HASHES, which tell the primary what the standby has. */
+/* Encodes and decodes HASHES_WANT and HASHES, with which the primary learns which pages and disk
+ * blocks the standby has already. */
 #include "wire/msg.h"
 
 #include <xxhash.h>

@@ -93,8 +93,8 @@ void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, c
 		.kind		   = kind,
 		.role		   = role,
 	};
-	/* If a name is too long, do not cut it: the cut name could be valid, and mean another VM.
-	 * Store "-", which the encoder refuses. */
+	/* Do not cut a name that is too long: the cut name could be that of another VM. Store "-"
+	 * instead, which the encoder refuses. */
 	if (strnlen(vm, WIRE_NAME_MAX + 1) > WIRE_NAME_MAX)
 		ret_hello->vm[0] = '-';
 	else

@@ -313,8 +313,8 @@ int wire_device_begin(const struct wire_frame *frame, struct wire_record_iter *r
 	return 0;
 }
 
-/* Returns true if a record of @class may have @size bytes of data. No other code has a table of
- * these sizes. */
+/* Returns true if a record of @class may have @size bytes of data. This is the only code that knows
+ * the sizes of all classes. */
 static bool class_takes(uint8_t class, size_t size)
 {
 	switch (class) {
@@ -355,6 +355,7 @@ int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_reco
 		return 0;
 	if (bytes_left(&iter->r) < WIRE_RECORD_HEADER_SIZE)
 		return refuse_record(iter, p, "record header", "truncated", error);
+	/* Read the header, and check its fields before any data is used. */
 	record = (struct wire_record){
 		.class = p[0],
 		.size  = bytes_get_be16(p + 2),

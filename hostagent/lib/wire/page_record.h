@@ -1,8 +1,7 @@
 /* page_record.h - the record of one page: the numbers of its classes, and the only function that
  * writes its header.
- *
- * Where: msg_stream.c uses it to encode and decode records. The function is inline, because the
- * codec calls it for each page. The format, from docs/wire-format.md 5.9:
+ * Where: msg_stream.c decodes records; the codec writes their headers. The function is inline,
+ * because the codec calls it for each page. The format, from docs/wire-format.md 5.9:
  *
  *	offset  0       1          2          4            8
  *	        class   0          data size  page index   data

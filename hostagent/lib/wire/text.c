@@ -97,7 +97,8 @@ static size_t end_visibly(char *text, size_t size)
 
 void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 {
-	/* This is longer than @text. So the last character that fits into @text is not cut here. */
+	/* longer than @text, so that a character at the end of @text is still whole in this
+	 * buffer */
 	char raw[WIRE_TEXT_MAX + 8];
 	size_t size, n, out = 0;
 	va_list args;

@@ -39,20 +39,20 @@ int wire_stats_add(char stats[WIRE_STATS_MAX + 1], const char *key, const char *
 	__attribute__((format(printf, 3, 4)))
 	__attribute__((warn_unused_result));
 
-/* Read the next line of statistics. *at points into the text and is moved past the line. Returns
- * true and sets *ret_key and *ret_value (NUL-terminated). If there is no next line, or it is not
- * valid, returns false. */
+/* Read the next line of statistics. *at points to its start and is moved past it. Returns true and
+ * sets *ret_key and *ret_value (NUL-terminated). Returns false if there is no next line, or the
+ * next line is not valid. */
 bool wire_stats_next(const char **at, char ret_key[WIRE_STATS_KEY_MAX + 1],
 		     char ret_value[WIRE_STATS_VALUE_MAX + 1]);
 
-/* These three functions do the checks of wire_name_is_valid(), wire_text_is_valid() and
- * wire_stats_is_valid(). Here the string has @size bytes and no NUL at its end. For decoders. */
+/* For decoders: these three functions make the same checks as wire_name_is_valid(),
+ * wire_text_is_valid() and wire_stats_is_valid(), for a string of @size bytes without a NUL. */
 bool wire_name_bytes_are_valid(const char *name, size_t size);
 bool wire_text_bytes_are_valid(const char *text, size_t size);
 bool wire_stats_bytes_are_valid(const char *stats, size_t size);
 
-/* Returns true if @label has 1..WIRE_LABEL_MAX printable ASCII characters, the rule for machine
- * types, versions and block names. */
+/* Returns true if @label has 1..WIRE_LABEL_MAX printable ASCII characters (@size is their number).
+ * This is the rule for machine types, versions and block names. */
 bool wire_label_bytes_are_valid(const char *label, size_t size);
 
 #endif

@@ -28,7 +28,8 @@ static size_t ring_free(const struct ring *ring)
 	return ring->size - ring_used(ring);
 }
 
-/* Returns the contiguous bytes that can be taken out next; *ret_size may be 0. */
+/* Returns the bytes that can be taken out next, as far as they are contiguous in memory. *ret_size:
+ * how many; 0: none. */
 static const uint8_t *ring_peek(const struct ring *ring, size_t *ret_size)
 {
 	const size_t at	 = ring->head & (ring->size - 1);
@@ -38,7 +39,8 @@ static const uint8_t *ring_peek(const struct ring *ring, size_t *ret_size)
 	return ring->data + at;
 }
 
-/* Returns the contiguous room for the next bytes; *ret_size may be 0. */
+/* Returns the room for the next bytes, as far as it is contiguous in memory. *ret_size: its size;
+ * 0: the ring is full. */
 static uint8_t *ring_room(const struct ring *ring, size_t *ret_size)
 {
 	const size_t at	 = ring->tail & (ring->size - 1);
@@ -93,15 +95,16 @@ static size_t ring_take(struct ring *ring, uint8_t *data, size_t size)
 	return done;
 }
 
-/* ---- a BIO over the two rings (OpenSSL's own memory BIO grows without a bound) ---- */
+/* ---- a BIO (OpenSSL's interface for input and output) over the two rings; OpenSSL's own memory
+ * BIO would grow without a bound ---- */
 
 static int bio_write(BIO *bio, const char *data, int size)
 {
 	struct wire_tls *tls = BIO_get_data(bio);
 
 	BIO_clear_retry_flags(bio);
-	/* Accept a TLS record as a whole or not at all. After a partial write we would not know how
-	 * much of the record OpenSSL still has. */
+	/* Accept a TLS record as a whole or not at all. After a partial write, we would not know
+	 * which part of the record OpenSSL still keeps. */
 	if (size < 0 || ring_free(&tls->output) < (size_t)size) {
 		BIO_set_retry_write(bio);
 		return -1;
@@ -294,8 +297,8 @@ int wire_tls_handshake(struct wire_tls *tls)
 				 "peer closed during the TLS handshake");
 		return r == -EPIPE ? -EPROTO : r;
 	}
-	/* This check is only a second line of defence: if no certificate was accepted, the
-	 * handshake has failed already. */
+	/* Only a second line of defence: without an accepted certificate, SSL_do_handshake() should
+	 * have failed already. */
 	if (!tls->peer_judged) {
 		tls_fail(tls, WIRE_TLS_NO_CERTIFICATE, "peer was not identified");
 		return -EPROTO;
@@ -375,7 +378,7 @@ int wire_tls_write(struct wire_tls *tls, const uint8_t *data, size_t size)
 			break;
 		r = SSL_write(tls->ssl, data + done, (int)n);
 		if (r <= 0) {
-			/* wire_tls_write_room() promised room, so any failure is final. */
+			/* wire_tls_write_room() promised room, so even "try again" is an error. */
 			if (judge(tls, r) == -EAGAIN)
 				tls_fail(tls, WIRE_TLS_PROTOCOL, "TLS output overran its bound");
 			return -EPROTO;

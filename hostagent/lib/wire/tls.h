@@ -106,8 +106,9 @@ int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_sid
 /* Reload all files if one of them has changed. If the new files do not match each other, or the new
  * certificate has another name, the old files stay in use. wire_tls_new() also reloads changed
  * files. A daemon calls this function once a second, logs the result, and checks its open
- * connections with wire_tls_recheck(). Blocks on the file system. Reports each change once. Returns
- *      1   the files were reloaded since the last call
+ * connections with wire_tls_recheck(). Blocks on the file system. Reports each change only once.
+ * Returns
+ *      1   the files were reloaded, by this call or by wire_tls_new() since the last call
  *      0   nothing has changed
  *      -errno of wire_tls_context_new()   the files have changed, but the old files stay in use;
  *                                         *ret_error says why */
@@ -150,7 +151,8 @@ void wire_tls_input_commit(struct wire_tls *tls, size_t size);
 
 /* Returns the next ciphertext to send, in place; *ret_size is set to its size, which is 0 if there
  * is none. After sending, call wire_tls_output_consume() and then this function again: more may
- * follow. Call it also after a failure: it returns the alert for the peer. */
+ * follow. Also call this function after the connection has failed: it returns the alert for the
+ * peer. */
 const uint8_t *wire_tls_output(struct wire_tls *tls, size_t *ret_size);
 void wire_tls_output_consume(struct wire_tls *tls, size_t size);
 
@@ -168,38 +170,40 @@ size_t wire_tls_output_pending(const struct wire_tls *tls);
  * WIRE_TLS_PEER_REFUSED. */
 int wire_tls_handshake(struct wire_tls *tls) __attribute__((warn_unused_result));
 
-/* Returns true if a file of @context expires within WIRE_TLS_WARN_S of @now_s (time(2)), or has
- * expired already, but returns true at most once a day. Checks the CA's certificates, the
- * revocation lists and our own certificate. If true, *ret_text says which of them expires first,
- * when it expires, and which command renews it. The operator must know this in advance: a machine
- * whose certificate has expired cannot connect any more, and with an outdated revocation list no
- * machine can. */
+/* Must the operator be warned that a file of @context expires? Checks the CA's certificates, the
+ * revocation lists and our own certificate. Returns true if one of them expires within
+ * WIRE_TLS_WARN_S of @now_s (time(2)), or has expired already. Returns true at most once in
+ * WIRE_TLS_WARN_EVERY_S. If true, *ret_text says which of them expires first, when it expires, and
+ * which command renews it.
+ * Why: a machine whose certificate has expired cannot connect any more, and with an outdated
+ * revocation list no machine can. */
 bool wire_tls_context_ends_soon(struct wire_tls_context *context, int64_t now_s,
 				struct error *ret_text) __attribute__((warn_unused_result));
 
-/* Does what wire_tls_context_ends_soon() does, but returns true at each call, not only once a day.
- * If true, *ret_at_s is the time of the expiry (time(2)). */
+/* Does what wire_tls_context_ends_soon() does, but can return true at each call. If true, *ret_at_s
+ * is the time of the first expiry (time(2)). */
 bool wire_tls_context_ends(struct wire_tls_context *context, int64_t now_s, int64_t *ret_at_s,
 			   struct error *ret_text) __attribute__((warn_unused_result));
 
 /* Returns true if the peer's certificate expires within WIRE_TLS_WARN_S of @now_s, or has expired
- * already. Checks the certificate with which the connection began, even if the peer has got a newer
- * one since. If true, *ret_at_s is the time of the expiry, and *ret_text names the peer, the time,
- * and the commands that renew the certificate. Returns false while the connection is not
+ * already. Checks the certificate that the peer showed in the handshake, even if the peer has got a
+ * newer one since. If true, *ret_at_s is the time of the expiry, and *ret_text names the peer, the
+ * time, and the commands that renew the certificate. Returns false while the connection is not
  * established. */
 bool wire_tls_peer_ends(const struct wire_tls *tls, int64_t now_s, int64_t *ret_at_s,
 			struct error *ret_text) __attribute__((warn_unused_result));
 
 #define WIRE_TLS_WARN_S INT64_C(2592000) /* 30 days */
-#define WIRE_TLS_WARN_EVERY_S INT64_C(86400)
+#define WIRE_TLS_WARN_EVERY_S INT64_C(86400) /* a day */
 
-/* If files were reloaded, check that they still accept the peer's certificate. If the peer is an
- * operator or viewer, also check that its certificate has not expired. Each wire_tls_read() makes
- * these checks too, so call this function for connections that are not read. An outdated revocation
- * list does not make the check fail. The expiry of a host's or gateway's certificate does not make
- * it fail either, because guests depend on the connection between host and gateway, or between two
- * hosts. Returns 0 if the certificate is accepted, if the connection is not established yet, or if
- * the peer has closed it. Returns -EPROTO if the connection has failed (see wire_tls_error()). */
+/* If files were reloaded since the peer's certificate was last checked, check the certificate
+ * against the new files. If the peer is an operator or viewer, also check that its certificate has
+ * not expired. Each wire_tls_read() makes these checks too, so call this function for connections
+ * that are not read.
+ * Two things do not make the check fail: an outdated revocation list, and the expiry of a host's or
+ * gateway's certificate. Guests depend on the connections between hosts and gateways.
+ * Returns 0: the certificate is accepted, the connection is not established yet, or the peer has
+ * closed it. Returns -EPROTO: the connection has failed (see wire_tls_error()). */
 int wire_tls_recheck(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 bool wire_tls_is_established(const struct wire_tls *tls);
@@ -220,18 +224,20 @@ int wire_tls_read(struct wire_tls *tls, uint8_t *data, size_t size)
  * established. */
 size_t wire_tls_write_room(const struct wire_tls *tls);
 
-/* Encrypt @data into the output ring, in records of up to 16 KiB. Returns the number of bytes
- * accepted, which is @size if @size <= wire_tls_write_room(). Returns -EAGAIN if there is no room
- * or the connection is not established, and -EPROTO if the connection has failed. */
+/* Encrypt @data into the output ring, in records of up to 16 KiB. Returns
+ *      >= 0     the number of bytes accepted: all if @size <= wire_tls_write_room()
+ *      -EAGAIN  there is no room, or the connection is not established
+ *      -EPROTO  the connection has failed */
 int wire_tls_write(struct wire_tls *tls, const uint8_t *data, size_t size)
 	__attribute__((warn_unused_result));
 
 /* Queue the closing alert. After this, send the output and close the socket. */
 void wire_tls_close(struct wire_tls *tls);
 
-/* Return why the connection failed, as a human-readable text ("peer's certificate is revoked
- * (host/a)") and as a reason for counters; "" and WIRE_TLS_OK while it has not failed. */
+/* Returns why the connection failed, as a human-readable text ("peer's certificate is revoked
+ * (host/a)"); "" while it has not failed. */
 const char *wire_tls_error(const struct wire_tls *tls);
+/* Returns why the connection failed, for counters; WIRE_TLS_OK while it has not failed. */
 enum wire_tls_failure wire_tls_failure(const struct wire_tls *tls);
 
 #endif

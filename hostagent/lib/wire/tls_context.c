@@ -84,7 +84,7 @@ int tls_identity(const X509 *cert, struct wire_peer *ret_peer, const char **ret_
 	struct wire_peer peer;
 	int n_found = 0, n_valid = 0;
 
-	/* Ignore names that are no URIs, and URIs of other schemes. */
+	/* Count the holdfast:// names. Ignore names that are no URIs, and URIs of other schemes. */
 	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
 		const ASN1_IA5STRING *uri;
@@ -139,7 +139,7 @@ int tls_verify_peer(int ok, X509_STORE_CTX *store)
 		tls_fail_from_verify(tls, X509_STORE_CTX_get_error(store), cert);
 		return 0;
 	}
-	if (X509_STORE_CTX_get_error_depth(store) != 0)
+	if (X509_STORE_CTX_get_error_depth(store) != 0) /* not the peer's own certificate */
 		return 1;
 	if (tls_identity(cert, &tls->peer, &reason) < 0) {
 		tls_fail(tls, WIRE_TLS_BAD_IDENTITY, "peer's certificate has %s", reason);
@@ -186,8 +186,8 @@ static int fail_openssl(struct loader *l, const char *what)
 	return fail(l, -EINVAL, "%s (%s)", what, reason);
 }
 
-/* Read the file into *ret_data, which the caller wipes and frees. OpenSSL's file BIO is not used:
- * its stdio buffer would keep a copy of the key. */
+/* Read the file into *ret_data, which the caller must wipe and free. OpenSSL's own file reader is
+ * not used, because its stdio buffer would keep a copy of the key. */
 static int read_pem(struct loader *l, const char *path, bool is_key, uint8_t **ret_data,
 		    size_t *ret_size)
 {
@@ -197,8 +197,8 @@ static int read_pem(struct loader *l, const char *path, bool is_key, uint8_t **r
 	int fd, r = 0;
 
 	l->path = path;
-	/* O_NONBLOCK: daemons reload files in their loops, and a pipe in place of a file must not
-	 * block them. */
+	/* O_NONBLOCK: a daemon reloads files in its loop, and must not block if somebody has put a
+	 * pipe in the place of a file. */
 	fd	= open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return fail(l, -errno, "%s", strerror(errno));
@@ -246,8 +246,8 @@ static int load_file(struct loader *l, const char *path, bool is_key, load_func 
 	return r;
 }
 
-/* Returns true if OpenSSL's error queue only says that the PEM file has no further entry, and then
- * clears the queue. */
+/* Does OpenSSL's error queue say only that the PEM file has no further entry? If so, clears the
+ * queue. */
 static bool at_end_of_pem(void)
 {
 	const unsigned long last = ERR_peek_last_error();
@@ -311,7 +311,8 @@ static int load_cert(struct loader *l, BIO *bio)
 	return 0;
 }
 
-/* The password callback; it gives no password. Without it, OpenSSL would ask at the terminal. */
+/* The password callback, which gives no password. Without a callback, OpenSSL would ask for the
+ * password at the terminal. */
 static int no_password(char *buffer, int size, int writing, void *arg)
 {
 	(void)buffer;

@@ -29,6 +29,7 @@ static void sooner(struct end *first, struct end other)
 		*first = other;
 }
 
+/* Returns the file of @context that expires first. The caller must have the context's lock. */
 static struct end first_end(const struct wire_tls_context *context)
 {
 	struct end first = {.at_s = INT64_MAX};

@@ -1,5 +1,6 @@
-/* Translates OpenSSL's errors to ours. A failed call leaves entries in the thread's error queue. We
- * remove them at once: otherwise they could be taken for errors of a later call. */
+/* Translates OpenSSL's errors to ours. A failed call leaves entries in the thread's error queue.
+ * These entries are removed at once, because otherwise they could be taken for errors of a later
+ * call. */
 #include "wire/tls_private.h"
 
 #include <errno.h>
@@ -67,8 +68,9 @@ static void date_text(const ASN1_TIME *when, char *text, size_t size)
 			 tm.tm_mday);
 }
 
-/* Write the certificate's name ("host/web1"), or "no valid name". The name's form was checked. So
- * it is safe to log, even if the certificate is not trusted. */
+/* Write the name in @cert ("host/web1"), or "no valid name" if @cert has none or is NULL.
+ * tls_identity() checks the form of the name, so the name is safe to log even if the certificate is
+ * not trusted. */
 static void name_text(const X509 *cert, char *text, size_t size)
 {
 	struct wire_peer peer;
@@ -126,7 +128,7 @@ void tls_fail_from_verify(struct wire_tls *tls, int code, const X509 *cert)
 	}
 }
 
-/* Record the meaning of the alert that the peer sent, for the reader of our log. */
+/* Record that the peer sent an alert, and what the alert can mean for the reader of our log. */
 static void fail_from_alert(struct wire_tls *tls, int alert)
 {
 	const char *hint = "";

@@ -53,7 +53,7 @@ struct wire_tls {
 	SSL *ssl;
 	struct wire_tls_context *context; /* the connection holds a reference */
 	unsigned int generation;   /* the context's generation when the peer was last judged */
-	/* when the peer's certificate expires, s since 1970; valid once established */
+	/* when the peer's certificate expires, s since 1970; valid if `established` */
 	int64_t peer_ends;
 	struct ring input, output; /* both hold ciphertext */
 	unsigned peer_roles;	   /* mask of the roles that may connect */
@@ -65,7 +65,8 @@ struct wire_tls {
 	char error[WIRE_TLS_ERROR_SIZE];
 };
 
-/* tls_context.c: the verify callback that OpenSSL calls; it also checks the peer's identity. */
+/* tls_context.c: OpenSSL calls this for each certificate of the peer's chain (SSL_verify_cb). Also
+ * checks the peer's identity. */
 int tls_verify_peer(int ok, X509_STORE_CTX *store);
 
 /* tls_context.c: read and check all files. Returns 0 (the caller owns *ret_ctx), or an error of
@@ -81,7 +82,8 @@ int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_c
 /* tls_reload.c: reload the files if they changed. */
 void tls_look_at_files(struct wire_tls_context *context);
 
-/* tls_reload.c: take a reference to the current SSL_CTX. */
+/* tls_reload.c: returns the current SSL_CTX with a new reference, which the caller must free.
+ * *ret_generation: the context's generation to which this SSL_CTX belongs. */
 SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_generation);
 
 /* Convert @time to seconds since 1970. Returns INT64_MAX if @time is NULL or cannot be read. */
@@ -95,7 +97,8 @@ void tls_fail(struct wire_tls *tls, enum wire_tls_failure failure, const char *f
 	__attribute__((format(printf, 3, 4)));
 
 /* tls_error.c: called after a failed call on @tls. Drain OpenSSL's error queue, and record the
- * reason. If the verify callback has recorded a reason, keep that: it is better. */
+ * reason. But if the verify callback has recorded a reason, keep that reason, which is more
+ * exact. */
 void tls_fail_from_queue(struct wire_tls *tls);
 
 /* tls_error.c: drain the error queue, and write its first (deepest) reason to @text in
@@ -106,8 +109,8 @@ void tls_drain_queue(char *text, size_t size);
  * reason. */
 void tls_fail_from_verify(struct wire_tls *tls, int code, const X509 *cert);
 
-/* tls_context.c: get the identity in @cert. Returns 0. If the certificate has no identity, several,
- * or a malformed one, returns -EINVAL, and *ret_reason says which. */
+/* tls_context.c: get the identity in @cert. Returns 0; -EINVAL: the certificate has no identity,
+ * several, or a malformed one, and *ret_reason (a constant string) says which. */
 int tls_identity(const X509 *cert, struct wire_peer *ret_peer, const char **ret_reason)
 	__attribute__((warn_unused_result));
 

@@ -1,5 +1,5 @@
-/* Reloads certificates, keys and revocation lists if they change while the process runs. Checks the
- * peers of open connections against them. */
+/* Reloads certificates, keys and revocation lists if their files change while the process runs, and
+ * checks the peers of open connections against the new files. */
 #include "base/clock.h"
 #include "wire/tls_private.h"
 
@@ -44,13 +44,13 @@ int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_c
 		if (!context->paths[i])
 			return -ENOMEM;
 	}
-	/* Get the stamps before the files are read. If a file changes while it is read, its stamp
-	 * differs later, and the file is read again. */
+	/* Get the stamps before the files are read. If a file changes while it is being read, its
+	 * next stamp differs from this one, so the file is read again. */
 	get_stamps(context, context->stamps);
 	return 0;
 }
 
-/* Reload the files. The caller holds the lock. */
+/* Reload the files, and set context->news. The caller holds the lock. */
 static void read_anew(struct wire_tls_context *context)
 {
 	const struct wire_tls_config files = {
@@ -119,11 +119,11 @@ SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_ge
 	return ctx;
 }
 
-/* Verify callbacks for open connections. forgive_lists() accepts an outdated or missing revocation
- * list. forgive_dates() also accepts a certificate that has expired or is not valid yet. With such
- * a list or certificate, new connections are refused. But open connections of hosts and gateways
- * must not end: if somebody forgot to renew something, or a clock jumps, every guest would stop at
- * once. */
+/* The verify callbacks for open connections accept some things that are refused for new
+ * connections. Otherwise, if somebody forgot to renew a file, or if a clock jumped, all connections
+ * between hosts and gateways would end at once, and all guests would stop. */
+
+/* Accepts an outdated or missing revocation list. */
 static int forgive_lists(int ok, X509_STORE_CTX *store)
 {
 	int code = X509_STORE_CTX_get_error(store);
@@ -132,6 +132,7 @@ static int forgive_lists(int ok, X509_STORE_CTX *store)
 	       code == X509_V_ERR_UNABLE_TO_GET_CRL;
 }
 
+/* Also accepts a certificate that has expired or is not valid yet. */
 static int forgive_dates(int ok, X509_STORE_CTX *store)
 {
 	int code = X509_STORE_CTX_get_error(store);

@@ -95,8 +95,8 @@ struct wire_witness_mac *wire_witness_mac_free(struct wire_witness_mac *mac)
 	return NULL;
 }
 
-/* Compute a datagram's mac. OpenSSL writes the 64-bit value in little-endian order, and the
- * datagram has it in big-endian order. */
+/* Compute a datagram's mac. OpenSSL writes the 64-bit value in little-endian order, but in the
+ * datagram it is in big-endian order. Returns 0; -EIO: OpenSSL failed. */
 static int compute(struct wire_witness_mac *mac, const uint8_t *data, uint8_t ret_mac[MAC_SIZE])
 {
 	size_t size = MAC_SIZE;

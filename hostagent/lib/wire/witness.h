@@ -23,7 +23,7 @@
 #define WIRE_WITNESS_SIGNED   120 /* the mac covers this many bytes from the start */
 #define WIRE_WITNESS_HEAD_MIN 14
 #define WIRE_WITNESS_HEAD_MAX 64
-/* a datagram is accepted if its sequence number is at most this far below the newest one */
+/* the receiver drops a datagram whose sequence number is more than this far below the newest one */
 #define WIRE_WITNESS_WINDOW   64
 
 /* The network through which a datagram was sent. Each network has its own sequence numbers. */
@@ -65,7 +65,7 @@ int wire_witness_mac_new(const uint8_t key[WIRE_WITNESS_KEY_SIZE],
 struct wire_witness_mac *wire_witness_mac_free(struct wire_witness_mac *mac);
 
 /* Check in constant time whether the datagram (WIRE_WITNESS_SIZE bytes) is signed with this key.
- * Returns 0; -EBADMSG: it is not. */
+ * Returns 0: it is; -EBADMSG: it is not. */
 int wire_witness_mac_check(struct wire_witness_mac *mac, const uint8_t *data)
 	__attribute__((warn_unused_result));
 
