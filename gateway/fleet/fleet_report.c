@@ -100,6 +100,8 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 			in->is_uncovered = true;
 		} else if (strcmp(key, "covered_again") == 0) {
 			in->is_covered_again = true;
+		} else if (strcmp(key, "guest_found") == 0) {
+			in->is_guest_found = strcmp(value, "1") == 0;
 		} else if (strcmp(key, "suspended") == 0) {
 			in->knows_suspended = true;
 			in->is_suspended = strcmp(value, "1") == 0;

@@ -338,6 +338,9 @@ struct vm_input {
 	/* true if the owner's guest had changed, but is now again as it was when its protection
 	 * began */
 	bool is_covered_again;
+	/* true if the owner's agent was restarted, and the guest that it protected still runs.
+	 * Older agents do not say */
+	bool is_guest_found;
 	/* true if the protection of the owner's guest is suspended, and the owner's agent still
 	 * checks whether the guest is again as it was while protected. Valid if knows_suspended:
 	 * older agents do not say */
@@ -447,6 +450,7 @@ struct vm_host {
 	uint8_t verdict;
 	/* as last reported: the host has a whole copy of the guest's memory */
 	bool has_copy;
+	bool is_guest_found; /* as last reported */
 	uint8_t throttle_percent; /* by how much the agent slows the guest down, as last reported */
 	uint8_t throttle_peak;	   /* largest throttle_percent since throttled_at_ns */
 	uint64_t throttled_at_ns;  /* when throttle_percent last rose above 0 */
@@ -778,8 +782,8 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
  * standby_lost. If nothing waits for the standby, or the VM has no standby, returns 0. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 /* Returns true if the VM is PROTECTED, and the owner's guest has ended without being shut down, or
- * the owner's agent, connected for less than order_timeout, has not found the guest yet. The
- * standby's copy may then be all that is left of the guest. */
+ * the owner's agent, connected for less than order_timeout, has not yet said whether it found the
+ * guest. The standby's copy may then be all that is left of the guest. */
 bool vm_copy_is_last(const struct vm_fsm *fsm);
 /* Returns the time that is left until the policy standby_lost applies, if nothing is committed and
  * the standby is not heard until then. */

@@ -253,6 +253,7 @@ void vm_on_report(struct vm_step *s)
 	host->agent_state = s->in->agent_state;
 	host->cold = s->in->cold;
 	host->verdict = s->in->verdict;
+	host->is_guest_found = s->in->is_guest_found;
 	host->term = s->in->term;
 	host->epoch = s->in->epoch;
 	host->has_copy = s->in->role == WIRE_VM_ROLE_STANDBY && s->in->epoch > 0 &&

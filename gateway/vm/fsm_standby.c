@@ -122,11 +122,12 @@ bool vm_copy_is_last(const struct vm_fsm *fsm)
 {
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
 
-	/* A restarted agent reports LOST until it has found the guest. The guest may live, and its
-	 * output is held. So LOST does not count for ever. */
+	/* A restarted agent reports LOST. If the guest has ended meanwhile, its verdict says so,
+	 * and if it has found the guest, it says that. An older agent says neither. The guest may
+	 * live, and its output is held. So LOST does not count for ever. */
 	return fsm->record.state == VM_PROTECTED &&
 	       (owner->verdict == WIRE_VERDICT_EXITED ||
-		(owner->agent_state == WIRE_STATE_LOST && owner->up &&
+		(owner->agent_state == WIRE_STATE_LOST && !owner->is_guest_found && owner->up &&
 		 fsm->stepped_ns - owner->up_ns < fsm->config->order_timeout_ns));
 }
 

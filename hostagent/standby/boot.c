@@ -119,8 +119,8 @@ static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 		return r;
 	r = qmp_execute(sb->qemu.qmp, "cont", NULL,
 			sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, NULL);
-	if (r < 0 && qemu_died(&sb->qemu, ret_error))
-		return r;
+	if (r < 0 && qemu_died(&sb->qemu))
+		return error_set(ret_error, r, "%s", sb->qemu.end.how.text);
 	if (r < 0)
 		return error_set(ret_error, r, "QEMU: cont: %s", qmp_error(sb->qemu.qmp));
 	sb->times.is_running = true;
@@ -152,7 +152,6 @@ int standby_do_boot(struct standby *sb, struct standby_command *c)
 	/* from here on this host has no copy of the guest */
 	sb->want_qemu = sb->want_stream = false;
 	standby_stream_close(sb);
-	sb->guest_ended = false;
 	sb->purge_ns = sb->disks_epoch = 0;
 	r = standby_load_command(sb, &c->error);
 	if (r >= 0)

@@ -186,9 +186,7 @@ static int check_disks(const struct drill *d, struct error *ret_error)
 /* End the QEMU that a killed agent has left of a drill. */
 static void end_left_qemu(struct qemu *q, const char *vm)
 {
-	int r = qemu_find(q); /* after some errors the process was found, but not its monitor */
-
-	if ((r == 0 || q->pid > 0) && qemu_kill(q) < 0)
+	if (qemu_find(q) == 0 && qemu_kill(q) < 0)
 		log_warn("vm=%s QEMU pid %d of an earlier drill does not end, ignoring", vm,
 			 (int)q->pid);
 }

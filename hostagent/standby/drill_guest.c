@@ -19,12 +19,11 @@ static int ask_status(struct qemu *q, struct error *ret_error)
 {
 	AUTO(json_decref) json_t *answer = NULL;
 	const char *status;
-	struct error died;
 	struct qmp *qmp;
 	int r;
 
-	if (qemu_exited(q, &died))
-		return error_set(ret_error, -EIO, "%s", died.text);
+	if (qemu_exited(q))
+		return error_set(ret_error, -EIO, "%s", q->end.how.text);
 	r = qmp_open(q->qmp_path, MONITOR_NS, &qmp);
 	if (r < 0)
 		return error_set(ret_error, r, "QEMU does not say whether the guest runs: %s",
@@ -47,15 +46,14 @@ static int await_vcpu(struct qemu *q, struct vcpus *vcpus, uint64_t timeout_ns,
 		      struct error *ret_error)
 {
 	uint64_t deadline_ns = clock_mono_ns() + timeout_ns;
-	struct error died;
 
 	(void)vcpus_busy_ns(vcpus); /* count from here: earlier CPU time proves nothing */
 	for (;;) {
 		(void)poll(NULL, 0, LOOK_MS);
 		if (*q->cancel)
 			return -ECANCELED;
-		if (qemu_exited(q, &died))
-			return error_set(ret_error, -EIO, "%s", died.text);
+		if (qemu_exited(q))
+			return error_set(ret_error, -EIO, "%s", q->end.how.text);
 		if (vcpus_busy_ns(vcpus) > 0)
 			return 0;
 		if (clock_mono_ns() > deadline_ns)

@@ -84,9 +84,15 @@ int standby_start_process(struct standby *sb, struct error *ret_error)
 	return 0;
 }
 
-static void guest_has_ended(struct standby *sb, const char *why)
+bool standby_guest_has_ended(const struct standby *sb)
 {
-	sb->guest_ended = true;
+	return sb->rf.meta.phase != RAMFILE_COPY && sb->qemu.end.is_set;
+}
+
+static void say_guest_ended(struct standby *sb)
+{
+	const char *why = sb->qemu.end.how.text;
+
 	log_error("vm=%s the promoted guest has ended: %s", sb->config.vm, why);
 	standby_set_text(sb, "the promoted guest has ended: %s", why);
 	standby_set_state(sb, STANDBY_STATE_FAILED);
@@ -111,16 +117,15 @@ static void restart_qemu(struct standby *sb, uint64_t now_ns)
 
 void standby_check_qemu(struct standby *sb, uint64_t now_ns)
 {
-	struct error error;
-
-	if (qemu_exited(&sb->qemu, &error)) {
+	/* An end that an order has noticed, this order has also handled. */
+	if (sb->qemu.pid > 0 && qemu_exited(&sb->qemu)) {
 		sb->dirty = true;
-		if (sb->rf.meta.phase != RAMFILE_COPY) {
-			guest_has_ended(sb, error.text);
+		if (standby_guest_has_ended(sb)) {
+			say_guest_ended(sb);
 			return;
 		}
-		log_warn("vm=%s the warm %s", sb->config.vm, error.text);
-		standby_set_text(sb, "the warm %s; starting it again", error.text);
+		log_warn("vm=%s the warm %s", sb->config.vm, sb->qemu.end.how.text);
+		standby_set_text(sb, "the warm %s; starting it again", sb->qemu.end.how.text);
 		standby_set_state(sb, sb->want_qemu ? STANDBY_STATE_STARTING : STANDBY_STATE_IDLE);
 		standby_backoff_failed(&sb->qemu_backoff, now_ns);
 	}
@@ -251,7 +256,6 @@ static int do_start(struct standby *sb, struct standby_command *c)
 		r = enter_term(sb, c->term, &c->error);
 	if (r < 0)
 		return r;
-	sb->guest_ended = false;
 	sb->purge_ns = 0;
 	r = open_images(sb, &c->error);
 	if (r == 0)
@@ -282,7 +286,6 @@ static int already_promoted(struct standby *sb, struct standby_command *c)
 	}
 	if (sb->rf.meta.phase == RAMFILE_PROMOTED && qemu_find(&sb->qemu) == 0)
 		return 0;
-	sb->guest_ended = true;
 	return error_set(&c->error, -EIO,
 			 "the guest was promoted here in term %" PRIu64 ", but its QEMU has ended",
 			 sb->rf.meta.term);
@@ -327,7 +330,6 @@ static int try_promote(struct standby *sb, struct standby_command *c)
 
 static int do_promote(struct standby *sb, struct standby_command *c)
 {
-	struct error died;
 	int r;
 
 	r = standby_promoted_late(sb, c);
@@ -348,7 +350,7 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 	drill_cancel(sb);
 	standby_stream_close(sb);
 	standby_await_mute(sb);
-	(void)qemu_exited(&sb->qemu, &died); /* if QEMU has exited, try_promote() starts another */
+	(void)qemu_exited(&sb->qemu); /* if QEMU has exited, try_promote() starts another */
 	r = try_promote(sb, c);
 	if (r == -EIO) {
 		log_warn("vm=%s promotion failed, trying once more: %s", sb->config.vm,
@@ -358,8 +360,6 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 	if (r < 0) {
 		if (sb->rf.meta.phase == RAMFILE_COPY)
 			standby_say_way_out(sb, &c->error);
-		else if (sb->qemu.pid <= 0) /* the promotion has seen QEMU end */
-			sb->guest_ended = true;
 		log_error("vm=%s term=%" PRIu64 " promotion failed: %s", sb->config.vm, c->term,
 			  c->error.text);
 		standby_set_text(sb, "promotion failed: %s", c->error.text);
@@ -467,7 +467,6 @@ static int do_fence(struct standby *sb, struct standby_command *c)
 			return error_set(&c->error, r, "cannot end the guest: %s", strerror(-r));
 		return r;
 	}
-	sb->guest_ended = false;
 	images_close(&sb->images);
 	standby_give_back(sb);
 	standby_set_text(sb, "%s", "");
@@ -568,7 +567,7 @@ void standby_resume_promoted(struct standby *sb)
 	if (sb->rf.meta.phase == RAMFILE_COPY)
 		return;
 	if (qemu_find(&sb->qemu) < 0) {
-		guest_has_ended(sb, "its QEMU is gone");
+		say_guest_ended(sb);
 		return;
 	}
 	if (sb->rf.meta.phase == RAMFILE_RUNNING) {

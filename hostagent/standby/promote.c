@@ -44,10 +44,8 @@ static int fail(struct promotion *p, int error, const char *what, const char *wh
 /* Report why a QMP command has failed. If QEMU has ended, its log knows more than its monitor. */
 static int fail_qmp(struct promotion *p, int error, const char *what)
 {
-	struct error died;
-
-	if (qemu_died(p->q, &died))
-		return fail(p, error, what, died.text);
+	if (qemu_died(p->q))
+		return fail(p, error, what, p->q->end.how.text);
 	return fail(p, error, what, qmp_error(p->q->qmp));
 }
 
@@ -207,7 +205,6 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 {
 	struct pollfd fds[2] = {{.fd = qmp_fd(p->q->qmp), .events = POLLIN},
 				{.fd = p->q->pidfd, .events = POLLIN}};
-	struct error died;
 
 	while (!load->completed && !load->failed) {
 		uint64_t now_ns = clock_mono_ns(), look_ns = now_ns + LOAD_LOOK_NS;
@@ -224,8 +221,8 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 	if (load->completed)
 		return 0;
 	/* A QEMU that could not load the state exits, and its log says why. */
-	if (qemu_await_exit(p->q, &died))
-		return fail(p, -EIO, "QEMU did not take the device state", died.text);
+	if (qemu_await_exit(p->q))
+		return fail(p, -EIO, "QEMU did not take the device state", p->q->end.how.text);
 	return fail(p, -EIO, "QEMU did not take the device state", "the migration failed");
 }
 
@@ -364,7 +361,8 @@ static int check_waits(struct promotion *p)
 
 	if (!p->q->qmp)
 		return fail(p, -ESRCH, "the promoted QEMU cannot be asked",
-			    "another client holds its monitor");
+			    p->q->end.is_set ? p->q->end.how.text
+					     : "another client holds its monitor");
 	r = qmp_execute(p->q->qmp, "query-status", NULL, left_ns(p), &answer);
 	if (r < 0)
 		return fail_qmp(p, -ESRCH, "QEMU: query-status");

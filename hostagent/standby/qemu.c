@@ -127,7 +127,7 @@ static void log_cause(const struct qemu *q, char *ret_text, size_t size)
 		output_cause(data, n, ret_text, size);
 }
 
-static void say_end(const struct qemu *q, const siginfo_t *info, struct error *ret_error)
+static void record_end(struct qemu *q, const siginfo_t *info)
 {
 	char cause[LOG_CAUSE_BYTES + 1], how[64] = "ended";
 
@@ -136,8 +136,10 @@ static void say_end(const struct qemu *q, const siginfo_t *info, struct error *r
 		snprintf(how, sizeof(how), "exited with status %d", info->si_status);
 	else if (info->si_pid)
 		snprintf(how, sizeof(how), "was killed by signal %d", info->si_status);
-	(void)error_set(ret_error, 0, "QEMU %s%s%s (log: %s)", how, *cause ? ": " : "", cause,
+	(void)error_set(&q->end.how, 0, "QEMU %s%s%s (log: %s)", how, *cause ? ": " : "", cause,
 			q->log_path);
+	q->end.signal = info->si_pid && info->si_code != CLD_EXITED ? info->si_status : 0;
+	q->end.is_set = true;
 }
 
 /* Wait until QEMU has exited, for up to @timeout_ms. Returns true if it has. */
@@ -148,36 +150,34 @@ static bool wait_exit(const struct qemu *q, int timeout_ms)
 	return poll(&p, 1, timeout_ms) > 0;
 }
 
-bool qemu_exited(struct qemu *q, struct error *ret_error)
+bool qemu_exited(struct qemu *q)
 {
 	siginfo_t info = {0};
 
 	if (q->pid <= 0 || !wait_exit(q, 0))
-		return false;
+		return q->end.is_set;
 	/* Reap the process if it is our child. If it was adopted, this call fails, and init reaps
 	 * the process. */
 	(void)waitid(P_PIDFD, (id_t)q->pidfd, &info, WEXITED | WNOHANG);
-	say_end(q, &info, ret_error);
-	q->end_signal = info.si_pid && info.si_code != CLD_EXITED ? info.si_status : 0;
+	record_end(q, &info);
 	forget(q);
 	return true;
 }
 
-bool qemu_await_exit(struct qemu *q, struct error *ret_error)
+bool qemu_await_exit(struct qemu *q)
 {
 	if (q->pid > 0)
 		(void)wait_exit(q, EXIT_MS);
-	return qemu_exited(q, ret_error);
+	return qemu_exited(q);
 }
 
-bool qemu_died(struct qemu *q, struct error *ret_error)
+bool qemu_died(struct qemu *q)
 {
-	return q->qmp && qmp_is_lost(q->qmp) && qemu_await_exit(q, ret_error);
+	return q->end.is_set || (q->qmp && qmp_is_lost(q->qmp) && qemu_await_exit(q));
 }
 
 int qemu_kill(struct qemu *q)
 {
-	struct error ended;
 	uint64_t deadline_ns = clock_mono_ns() + KILL_TIMEOUT_NS;
 
 	if (q->pid <= 0)
@@ -186,7 +186,7 @@ int qemu_kill(struct qemu *q)
 		return -errno;
 	if (!wait_exit(q, clock_poll_ms(clock_mono_ns(), deadline_ns)))
 		return -ETIMEDOUT;
-	(void)qemu_exited(q, &ended); /* returns true, because QEMU has exited */
+	(void)qemu_exited(q); /* returns true, because QEMU has exited */
 	/* Remove the pid file: a killed QEMU cannot do so. */
 	(void)unlink(q->pid_path);
 	return 0;
@@ -264,7 +264,7 @@ static int spawn(struct qemu *q, struct error *ret_error)
 	}
 	q->pid = pid;
 	q->pidfd = pidfd_open(pid, 0);
-	q->end_signal = 0;
+	q->end = (struct qemu_end){0};
 	/* wait until the child runs QEMU or has failed */
 	do
 		n = read(pipe_fds[0], &error, sizeof(error));
@@ -299,17 +299,13 @@ static int wait_monitor(struct qemu *q, unsigned timeout_ms, struct error *ret_e
 			break;
 		if (q->cancel && *q->cancel)
 			return -ECANCELED;
-		if (wait_exit(q, SOCKET_POLL_MS)) {
-			(void)qemu_exited(q, ret_error); /* returns true, because QEMU has exited */
-			return -EIO;
-		}
+		if (wait_exit(q, SOCKET_POLL_MS))
+			break;
 	}
 	/* A QEMU that does not accept its command line exits, which closes the monitor. Wait for
 	 * the exit. */
-	if (r < 0 && r != -ETIMEDOUT && wait_exit(q, EXIT_MS)) {
-		(void)qemu_exited(q, ret_error); /* returns true, because QEMU has exited */
+	if (r < 0 && r != -ETIMEDOUT && qemu_await_exit(q))
 		return -EIO;
-	}
 	if (r == -ETIMEDOUT)
 		(void)error_set(ret_error, r,
 				"QEMU was started, but its monitor %s did not answer within %u ms: "
@@ -460,22 +456,23 @@ static int grab(struct qemu *q)
 		forget(q);
 		return -ESRCH;
 	}
+	q->end = (struct qemu_end){0};
 	return 0;
 }
 
 int qemu_find(struct qemu *q)
 {
-	int r;
-
 	if (q->pid > 0)
 		return 0;
-	r = grab(q);
-	if (r < 0)
-		return r;
-	r = qmp_open(q->qmp_path, FIND_GREETING_NS, &q->qmp);
-	/* -EBUSY is no error here: the epoch engine may be using the monitor, and the caller needs
-	 * only the process. */
-	return r == -EBUSY ? 0 : r;
+	if (grab(q) < 0) {
+		if (!q->end.is_set)
+			q->end = (struct qemu_end){.is_set = true, .how = {"its QEMU is gone"}};
+		return -ESRCH;
+	}
+	/* Not an error: the epoch engine may be using the monitor, and the caller needs only the
+	 * process. */
+	(void)!qmp_open(q->qmp_path, FIND_GREETING_NS, &q->qmp);
+	return 0;
 }
 
 bool qemu_is_left(struct qemu *q)
@@ -550,8 +547,10 @@ int qemu_await(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	r = wait_monitor(q, timeout_ms, ret_error);
 	if (r == 0)
 		r = prepare(q, ret_error);
-	if (r < 0 && qemu_died(q, ret_error))
+	if (r < 0 && qemu_died(q)) {
+		*ret_error = q->end.how;
 		r = -EIO;
+	}
 	progress_begin(q->progress, "has", r == 0 ? "QEMU ready" : "a QEMU that did not start", 0);
 	if (r < 0 && q->pid > 0 && qemu_kill(q) < 0)
 		forget(q); /* ignore this error: the one in r matters more */

@@ -33,6 +33,13 @@ struct progress;
 
 #define QEMU_PATH_MAX 108 /* size of sockaddr_un.sun_path */
 
+/* The end of a QEMU process. Only qemu_exited() and qemu_find() record it. */
+struct qemu_end {
+	bool is_set;	  /* the process has ended, and there was no other since */
+	int signal;	  /* the signal that ended it; 0: none did, or it is not our child */
+	struct error how; /* how it ended, with the end of its log */
+};
+
 struct qemu {
 	struct cmdline cmdline; /* the whole argv; empty until qemu_set_command() */
 	const char *ram_path;	/* path of the file with guest RAM; borrowed */
@@ -49,8 +56,7 @@ struct qemu {
 	struct qmp *qmp;
 	/* this agent did not start the process: an earlier agent did */
 	bool adopted;
-	/* the signal that ended the last process; 0: it exited by itself, or is not our child */
-	int end_signal;
+	struct qemu_end end; /* of the last process; cleared when one is started or found */
 	struct progress *progress; /* reports the progress of the start; NULL: not wanted.
 				    * Borrowed */
 	/* this QEMU is for a rehearsal or a drill: ask it only for what loading a state needs, and
@@ -123,27 +129,26 @@ int qemu_await(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Find the QEMU that an earlier agent started, whether it is warm or runs a promoted guest. Blocks
- * up to 1 s. Returns 0: q->pid and q->pidfd are valid; q->qmp is NULL if another client uses the
- * monitor;
- * -ESRCH: there is no such process;
- * other -errno: there is such a process (q->pid > 0), but its monitor cannot be opened. */
+ * up to 1 s. Returns 0: q->pid and q->pidfd are valid; q->qmp is NULL if the monitor cannot be had,
+ * for example because another client uses it;
+ * -ESRCH: there is no such process, and q->end says so. */
 int qemu_find(struct qemu *q) __attribute__((warn_unused_result));
 
 /* Is a QEMU process alive, either the process in *q or one that an earlier agent left? Changes
  * nothing. */
 bool qemu_is_left(struct qemu *q);
 
-/* Has the process exited? If so, *q has no process any more, and *ret_error says how it exited, and
- * has the end of its log. */
-bool qemu_exited(struct qemu *q, struct error *ret_error);
+/* Has the last process ended? If it has ended since the last call, record this in q->end, and
+ * remove the process from *q. Returns true until the next process is started or found. */
+bool qemu_exited(struct qemu *q);
 
 /* For a QEMU that should exit by itself: wait until it has exited, for up to 3 s (a busy host may
  * need that long). Then return what qemu_exited() returns. */
-bool qemu_await_exit(struct qemu *q, struct error *ret_error);
+bool qemu_await_exit(struct qemu *q);
 
 /* After a failed QMP command: has QEMU ended? If the connection to the monitor is lost, does what
- * qemu_await_exit() does. If not, returns false at once. */
-bool qemu_died(struct qemu *q, struct error *ret_error);
+ * qemu_await_exit() does. If not, returns q->end.is_set. */
+bool qemu_died(struct qemu *q);
 
 /* Close the monitor connection, so that another client can have it. */
 void qemu_release_monitor(struct qemu *q);

@@ -103,11 +103,7 @@ static int rehearse_once(struct standby *sb, struct error *ret_error)
 
 static bool was_killed(struct qemu *q)
 {
-	struct error died;
-
-	/* this sets end_signal; promote_rehearse() has reported why QEMU ended */
-	(void)qemu_exited(q, &died);
-	return q->end_signal != 0;
+	return qemu_exited(q) && q->end.signal != 0;
 }
 
 /* A signal has ended QEMU, for example because memory has run out. This does not show that the

@@ -172,7 +172,7 @@ static void publish(struct standby *sb)
 	sb->status.disks_term = sb->disks_term;
 	sb->status.disks_epoch = sb->disks_epoch;
 	sb->status.is_torn = sb->images.torn.is_set;
-	sb->status.guest_ended = sb->guest_ended;
+	sb->status.guest_ended = standby_guest_has_ended(sb);
 	sb->status.drilled = sb->drilled;
 	sb->status.stream_up = sb->link != NULL;
 	sb->status.is_direct = sb->is_direct;

@@ -126,7 +126,6 @@ struct standby {
 	bool want_qemu;	  /* start QEMU again after it has ended */
 	bool want_stream; /* connect to the gateway and receive epochs */
 	uint64_t promise_term; /* newest term of an accepted PROMOTE; older terms are refused */
-	bool guest_ended;
 	/* when to remove the files of a copy that is not wanted any more; 0: never */
 	uint64_t purge_ns;
 	/* see disks_term and disks_epoch of struct standby_status; 0: not known */
@@ -257,6 +256,8 @@ void standby_resume(struct standby *sb);
  * the images. If an image has lost writes, also drop the copy, close the stream and tell the
  * primary why: it then sends a new copy. May block as long as images_close() does. */
 void standby_check_images(struct standby *sb);
+/* orders.c: returns true if a guest was promoted here, and its QEMU has ended since. */
+bool standby_guest_has_ended(const struct standby *sb);
 /* orders.c: if QEMU has exited, say so in the status, and start it again if it is needed. */
 void standby_check_qemu(struct standby *sb, uint64_t now_ns);
 /* orders.c: remove the files of a copy that is not wanted any more, when copy_keep_ns has

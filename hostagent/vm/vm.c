@@ -12,6 +12,7 @@
 #include "vm/vm_end_private.h"
 #include "vm/vm_fence_private.h"
 #include "vm/vm_hold_private.h"
+#include "vm/vm_known_private.h"
 #include "vm/vm_move_private.h"
 #include "vm/vm_private.h"
 #include "vmm/describe.h"
@@ -67,6 +68,7 @@ void vm_set_engine(struct vm *vm, struct engine *engine)
 {
 	pthread_mutex_lock(&vm->lock);
 	vm->engine = engine;
+	vm->found = VM_GUEST_UNKNOWN;
 	*vm->still = '\0';
 	pthread_mutex_unlock(&vm->lock);
 }
@@ -140,6 +142,10 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		engine_move_end(vm->engine); /* the guest stays on this host */
 		return 0;
 	}
+	if (q->term == vm->term && vm->found == VM_GUEST_GONE)
+		return error_set(ret_error, -ESRCH,
+				 "the guest that was protected here in term %" PRIu64
+				 " has ended (QEMU pid %d)", vm->term, (int)vm->found_pid);
 	vm_engine_config(vm, q->term, &engine_config);
 	if (vm->engine) { /* protect the same guest again, in a newer term */
 		vm_witness_end(&vm->witness);
@@ -161,7 +167,9 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		vm_cover_refused(vm, r, ret_error->text);
 		return r;
 	}
-	r = vm_set_role(vm, VM_ROLE_PRIMARY, q->term, ret_error);
+	r = vm_known_store(vm, engine_guest_pid(engine), ret_error);
+	if (r == 0)
+		r = vm_set_role(vm, VM_ROLE_PRIMARY, q->term, ret_error);
 	if (r < 0) {
 		engine_close(engine);
 		return r;
@@ -441,6 +449,18 @@ static void find_guest(struct vm *vm)
 	vm_wake_owner(vm);
 }
 
+/* Check whether the guest's QEMU is alive, while no engine does. */
+static void look_at_guest(struct vm *vm, uint64_t now_ns)
+{
+	bool changed = vm->role == VM_ROLE_RUNNING
+			       ? vm_guest_look(&vm->guest, vm->config->qmp, now_ns)
+			       : vm_known_seek(vm, now_ns);
+
+	if (changed)
+		vm_wake_owner(vm);
+	find_guest(vm);
+}
+
 /* Check for changes that nobody reports to us: a lost gateway, a change of the standby's tap, a
  * guest that must not run here. */
 static void look(struct vm *vm)
@@ -462,7 +482,8 @@ static void idle(struct vm *vm)
 	uint64_t look_ns = looks ? vm->look_at_ns : UINT64_MAX;
 	uint64_t witness_ns = vm_witness_due_ns(&vm->witness, vm->term);
 	uint64_t cover_ns = vm_cover_due_ns(vm), now_ns = clock_mono_ns();
-	uint64_t guest_ns = vm->role == VM_ROLE_RUNNING ? vm->guest.look_at_ns : UINT64_MAX;
+	bool looks_at_guest = vm->role == VM_ROLE_RUNNING || vm_known_seeks(vm);
+	uint64_t guest_ns = looks_at_guest ? vm->guest.look_at_ns : UINT64_MAX;
 	uint64_t own_ns = look_ns < cover_ns ? look_ns : cover_ns;
 	uint64_t due_ns = own_ns < witness_ns ? own_ns : witness_ns;
 	struct timespec until;
@@ -485,10 +506,8 @@ static void idle(struct vm *vm)
 		vm_witness_turn(&vm->witness, vm->role == VM_ROLE_PRIMARY, vm->term);
 	if (look_ns <= now_ns)
 		look(vm);
-	if (guest_ns <= now_ns && vm_guest_look(&vm->guest, vm->config->qmp, now_ns))
-		vm_wake_owner(vm);
 	if (guest_ns <= now_ns)
-		find_guest(vm);
+		look_at_guest(vm, now_ns);
 	pthread_mutex_lock(&vm->lock);
 }
 

@@ -11,29 +11,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "vm/vm_known_private.h"
 
-#define STAT_BYTES_MAX 4096u
-#define STAT_TO_START  20  /* number of blanks in /proc/PID/stat between the name's ')' and the
-			    * start time */
-#define LINE_BYTES     48u /* "PID START\n" */
-
-/* Find when process @pid was started, in ticks since the boot. Returns 0 or -errno. */
-static int find_start(pid_t pid, uint64_t *ret_ticks)
-{
-	AUTO_FREE char *text = NULL;
-	char path[32], *at;
-	size_t size;
-	int r;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	r = fd_read_file(path, STAT_BYTES_MAX, &text, &size);
-	if (r < 0)
-		return r;
-	at = strrchr(text, ')'); /* the name before it may have blanks */
-	for (int i = 0; at && i < STAT_TO_START; i++)
-		at = strchr(at + 1, ' ');
-	return at && sscanf(at, " %" SCNu64, ret_ticks) == 1 ? 0 : -EPROTO;
-}
+#define LINE_BYTES 48u /* "PID START\n" */
 
 /* Returns the wall time that was @ticks after the boot. */
 static uint64_t wall_ns_of(uint64_t ticks)
@@ -60,7 +40,7 @@ int vm_fenced_store(const char *run_dir, const char *vm, const pid_t *pids, size
 	for (size_t i = 0; i < n && i < VM_FENCED_MAX; i++) {
 		uint64_t ticks;
 
-		if (pids[i] > 0 && pids[i] != except && find_start(pids[i], &ticks) == 0 &&
+		if (pids[i] > 0 && pids[i] != except && vm_known_start(pids[i], &ticks) == 0 &&
 		    wall_ns_of(ticks) <= until_ns)
 			size += (size_t)snprintf(text + size, sizeof(text) - size,
 						 "%d %" PRIu64 "\n", (int)pids[i], ticks);
@@ -80,7 +60,7 @@ int vm_fenced_find(const char *run_dir, const char *vm, pid_t pid)
 		r = fd_read_file(path, VM_FENCED_MAX * LINE_BYTES, &text, &size);
 	if (r < 0)
 		return r;
-	if (find_start(pid, &ticks) < 0)
+	if (vm_known_start(pid, &ticks) < 0)
 		return 0;
 	for (const char *line = text; line && *line; line = strchr(line, '\n')) {
 		line += *line == '\n';

@@ -89,6 +89,10 @@ struct vm {
 	bool is_unfound; /* role is RUNNING, but the host was booted since, and no guest was found
 			  * running yet. This host still owns the guest, but reports the role
 			  * NONE */
+	/* while role is PRIMARY and there is no engine: does the guest that was protected here
+	 * still run? GONE stays until an engine is opened */
+	enum vm_guest_state found;
+	pid_t found_pid; /* its pid; valid while `found` is not UNKNOWN */
 	bool must_stop;
 	bool must_rest;	 /* the worker must do nothing until this is false again */
 	bool is_handed_on; /* vm_hand_on() has ended the worker */

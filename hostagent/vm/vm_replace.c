@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "epoch/handed.h"
+#include "vm/vm_known_private.h"
 #include "vm/vm_private.h"
 
 /* ---- the old program */
@@ -217,6 +218,10 @@ void vm_take_up(struct vm *vm)
 		vm_wake_owner(vm);
 		return;
 	}
+	/* An older program may have left another record, or none. */
+	if (vm_known_store(vm, engine_guest_pid(engine), &error) < 0)
+		log_warn("vm=%s %s, ignoring: it only matters if the agent ends", vm->config->name,
+			 error.text);
 	vm_set_engine(vm, engine);
 	vm_wake_owner(vm);
 }

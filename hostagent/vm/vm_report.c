@@ -68,6 +68,18 @@ static void report_guest(struct vm *vm, struct wire_report *report)
 				 vm->config->qmp);
 }
 
+/* Report whether the guest that an earlier agent protected here was found again. */
+static void report_found(const struct vm *vm, struct wire_report *report)
+{
+	if (vm->found == VM_GUEST_ALIVE)
+		(void)!wire_stats_add(report->stats, "guest_found", "1");
+	if (vm->found != VM_GUEST_GONE)
+		return;
+	report->verdict = WIRE_VERDICT_EXITED;
+	wire_text_format(report->text, "QEMU pid %d has ended while no agent watched it",
+			 (int)vm->found_pid);
+}
+
 /* Report how many frames a guest has sent since it was promoted here. */
 static void report_frames(struct vm *vm, struct wire_report *report)
 {
@@ -101,6 +113,8 @@ void vm_report_role(struct vm *vm, struct wire_report *report)
 				 vm->config->qmp);
 	if (role == VM_ROLE_RUNNING)
 		report_guest(vm, report);
+	if (role == VM_ROLE_PRIMARY)
+		report_found(vm, report);
 	if (*vm->fault || *vm->standby_fault)
 		strcpy(report->text, *vm->fault ? vm->fault : vm->standby_fault);
 	else if (vm->role == VM_ROLE_FENCED)

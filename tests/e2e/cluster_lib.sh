@@ -46,16 +46,17 @@ scene_start()
 		fail "no connection to the guest: $client_line"
 }
 
-# Give the order `protect` once, and set SCENE_STATUS to its exit status. Returns 1 if the gateway asks to
-# try again: it does so until it knows that the last protection has ended.
+# Give the order `protect` once, and set SCENE_STATUS to its exit status. Returns 1 if the answer is of the moment: the
+# gateway does not know yet that the last protection has ended, or an agent is on its way back.
 scene_order_protect()
 {
 	SCENE_STATUS=0
 	cluster_ctl protect "$CLUSTER_VM" >"$TEST_TMP/protect.log" 2>&1 || SCENE_STATUS=$?
-	! grep -q 'the end of the last term; try again' "$TEST_TMP/protect.log"
+	! grep -qE 'the end of the last term; try again|the agent of [a-z]+ (is not connected|has not reported this VM)' \
+		"$TEST_TMP/protect.log"
 }
 
-# Give the order `protect` until it is answered with more than "try again". Returns its exit status; its answer is in
+# Give the order `protect` until its answer is not of the moment. Returns its exit status; its answer is in
 # TEST_TMP/protect.log.
 scene_ask_protect()
 {
@@ -144,6 +145,7 @@ scene_until() # SECONDS COMMAND...
 # client's switch port; with HOST, the frames that HOST sends into the switch.
 capture_start() # FILE [HOST]
 {
+	rm -f "$1" # it says "ready" if it is of an earlier capture
 	topo_spawn net "$TEST_TMP/capture.log" python3 "$SCENE_TOOLS/capture.py" record \
 		"c-${2:-client}" "$GUEST_MAC" "$1" ${2:+in}
 	CAPTURE_PID=$TOPO_PID

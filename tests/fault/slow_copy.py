@@ -16,6 +16,7 @@ class Monitor:
         self.socket.settimeout(60)
         self.socket.connect(path)
         self.stream = self.socket.makefile("rw")
+        self.has_ended = False  # QEMU told of the end of a job
         json.loads(self.stream.readline())
         self.execute("qmp_capabilities")
 
@@ -24,6 +25,7 @@ class Monitor:
         self.stream.flush()
         while True:
             answer = json.loads(self.stream.readline())
+            self.has_ended |= answer.get("event") == "BLOCK_JOB_COMPLETED"
             if "error" in answer:
                 raise RuntimeError(answer["error"]["desc"])
             if "return" in answer:
@@ -39,7 +41,7 @@ def main():
     if not monitor.mirrors():
         raise SystemExit("no mirror runs")
     print("watching", flush=True)
-    while monitor.mirrors():
+    while monitor.mirrors() and not monitor.has_ended:  # the next mirror may begin within 5 ms
         time.sleep(0.005)
     while not (jobs := monitor.mirrors()):
         time.sleep(0.005)

@@ -148,6 +148,7 @@ class Lab:
             ca=f"{self.pki}/ca.crt", crl=f"{self.pki}/ca.crl", cert=self.cert("gateway", "gw1") + ".crt",
             key=self.cert("gateway", "gw1") + ".key", state_dir=f"{self.dir}/state", vm_dir=vms,
             hugepages="no", handshake_timeout_ms="1000",
+            beat_timeout_ms="1000",  # scripted agents send their beats late on a busy machine
             patience_ms="60000")  # high: scripted agents send an epoch only when the test says so
         if self.kind != "kernel":
             settings["address"] = NET_GATEWAY + "/24"
@@ -272,6 +273,7 @@ class Lab:
 def protect(lab, world, alpha, beta):
     """Protect the VM: let the scripted primary send one FULL epoch, and wait for the end of `protect`."""
     before = len(alpha.commits)
+    world.run(lambda: alpha.control.last(hfagent.BEAT_ACK) and beta.control.last(hfagent.BEAT_ACK), "both agents' beats")
     p = lab.ctl_begin("protect", "web1")
     world.run(lambda: alpha.resume_epoch is not None and alpha.state == hfagent.SYNCING
               and alpha.stream and alpha.stream.last(hfagent.RESUME), "RESUME at the primary")

@@ -38,6 +38,7 @@ struct lab_peer {
 	bool is_let_go;
 	uint64_t let_go_epoch; /* last epoch of that guest; valid if is_let_go */
 	struct vm_cold_word cold; /* what the agent reports after a power failure */
+	bool is_guest_found;	  /* the restarted agent has found the guest that it had */
 	struct {
 		bool due;
 		uint8_t verb;
@@ -454,6 +455,7 @@ static inline void lab_report_verdict(struct lab *lab, uint8_t h, uint8_t verdic
 		.kind = VM_IN_REPORT, .host = h, .agent_state = p->state, .verdict = verdict,
 		.role = standby ? WIRE_VM_ROLE_STANDBY : WIRE_VM_ROLE_PRIMARY, .term = p->term,
 		.move_stopped_us = p->is_let_go ? 7000 : 0, .cold = p->cold,
+		.is_guest_found = p->is_guest_found,
 		.epoch = standby ? p->complete : p->committed});
 }
 

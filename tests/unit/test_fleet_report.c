@@ -139,6 +139,22 @@ static void test_many_reasons(void **state)
 	assert_in_range(n, 70, 80);
 }
 
+/* A restarted agent has found its guest, or does not say. */
+static void test_a_found_guest(void **state)
+{
+	struct wire_report report = {.state = WIRE_STATE_LOST, .stats = "guest_found=1\n"};
+	struct fleet_vm *vm = fleet_find_vm(f.fleet, "web1");
+	struct vm_input up = {.kind = VM_IN_CONTROL_UP, .host = 0};
+
+	(void)state;
+	(void)fleet_step(f.fleet, vm, &up, f.now_ns);
+	fleet_take_report(f.fleet, vm, 0, 0, 0, &report, f.now_ns);
+	assert_true(vm->fsm.host[0].is_guest_found);
+	report.stats[0] = '\0';
+	fleet_take_report(f.fleet, vm, 0, 0, 0, &report, f.now_ns);
+	assert_false(vm->fsm.host[0].is_guest_found);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -151,6 +167,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_another_state_is_told, open_fleet,
 						close_fleet),
 		cmocka_unit_test_setup_teardown(test_many_reasons, open_fleet, close_fleet),
+		cmocka_unit_test_setup_teardown(test_a_found_guest, open_fleet, close_fleet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -282,15 +282,20 @@ static void test_the_last_copy_is_kept(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* The owner's agent does not find the guest, and the standby does not come back. The guest may
- * still run, so the copy is not kept for ever: in the end, the policy standby_lost applies. */
-static void test_a_guest_that_is_not_found(void **state)
+static void restart_owner_without_standby(void)
 {
-	(void)state;
 	lab_down(&lab, 1);
 	lab_down(&lab, 0);
 	lab_up(&lab, 0);
 	lab.peer[0].state = WIRE_STATE_LOST;
+}
+
+/* The owner's agent, an older one, does not say whether it has found the guest, and the standby
+ * does not come back. The guest may live, so the policy applies at last. */
+static void test_a_guest_that_is_not_found(void **state)
+{
+	(void)state;
+	restart_owner_without_standby();
 	for (int i = 0; i < 30; i++) {
 		lab_report(&lab, 0);
 		assert_int_equal(lab.journal.state, VM_PROTECTED);
@@ -298,6 +303,40 @@ static void test_a_guest_that_is_not_found(void **state)
 	}
 	lab_run(&lab, 6000, 1);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+}
+
+/* The owner's agent has found the guest, but cannot protect it: nothing is guessed, and its clients
+ * wait no longer than they would for any standby. */
+static void test_a_guest_that_is_found(void **state)
+{
+	(void)state;
+	restart_owner_without_standby();
+	lab.peer[0].is_guest_found = true;
+	lab_report(&lab, 0);
+	assert_false(vm_copy_is_last(&lab.fsm));
+	for (int i = 0; i < 6; i++) {
+		lab_report(&lab, 0);
+		lab_run(&lab, 1000, 1);
+	}
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+}
+
+/* The guest has ended while no agent watched it, and the next agent says so. */
+static void test_a_guest_that_has_ended(void **state)
+{
+	(void)state;
+	restart_owner_without_standby();
+	for (int i = 0; i < 60; i++) { /* order_timeout is 30 s */
+		lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
+		assert_true(vm_copy_is_last(&lab.fsm));
+		lab_run(&lab, 1000, 1);
+	}
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+	assert_int_equal(lab.journal.owner, 1);
 }
 
 /* The owner's host has died, but its connection has not ended yet. */
@@ -325,6 +364,8 @@ int main(void)
 		cmocka_unit_test_setup(test_the_owner_is_waited_for, start_protected),
 		cmocka_unit_test_setup(test_the_last_copy_is_kept, start_protected),
 		cmocka_unit_test_setup(test_a_guest_that_is_not_found, start_protected),
+		cmocka_unit_test_setup(test_a_guest_that_is_found, start_protected),
+		cmocka_unit_test_setup(test_a_guest_that_has_ended, start_protected),
 		cmocka_unit_test_setup(test_unprotect_asks_for_a_sign_of_life, start_protected),
 		cmocka_unit_test_setup(test_hold_is_told_once, start_protected),
 		cmocka_unit_test_setup(test_the_age_of_a_commit, start_protected),

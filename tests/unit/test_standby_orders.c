@@ -1,13 +1,19 @@
 /* test_standby_orders.c - tests what the gateway's orders do to the copy that a standby has. QEMU
  * is a program that ends at once, so no guest ever runs here. Where a test needs a running guest,
- * this process stands for the guest's QEMU. */
+ * this process or one that waits stands for the guest's QEMU. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -195,7 +201,85 @@ static void test_promoted_guest_has_ended(void **state)
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_PROMOTED);
 	x.sb.qemu.pid = -1;
 	assert_int_equal(carry_out(STANDBY_ORDER_PROMOTE, BARE_STANDBY_TERM + 1), -EIO);
-	assert_true(x.sb.guest_ended);
+	assert_true(standby_guest_has_ended(&x.sb));
+	/* the end stays on record, whatever is asked next, until this host gives the guest up */
+	assert_int_equal(carry_out(STANDBY_ORDER_PROMOTE, BARE_STANDBY_TERM + 1), -EIO);
+	standby_check_qemu(&x.sb, 0);
+	assert_true(standby_guest_has_ended(&x.sb));
+	assert_int_equal(carry_out(STANDBY_ORDER_FENCE, BARE_STANDBY_TERM + 2), 0);
+	assert_false(standby_guest_has_ended(&x.sb));
+}
+
+/* Start a process that waits, with the path of the standby's monitor among its arguments. */
+static pid_t start_waiter(void)
+{
+	char monitor[QEMU_PATH_MAX + 8];
+	int pipe_fds[2];
+	pid_t pid;
+
+	(void)snprintf(monitor, sizeof(monitor), "unix:%s,", x.sb.qemu.qmp_path);
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* end it even if the test fails */
+		if (read(pipe_fds[0], monitor, 0) == 0)
+			execl("/bin/sleep", monitor, "60", NULL);
+		_exit(1);
+	}
+	close(pipe_fds[0]);
+	assert_true(pid > 0);
+	/* closed by execl() */
+	assert_int_equal(poll(&(struct pollfd){.fd = pipe_fds[1]}, 1, 30000), 1);
+	close(pipe_fds[1]);
+	return pid;
+}
+
+static void kill_and_wait(pid_t pid)
+{
+	siginfo_t info;
+
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+}
+
+/* An order notices the end of QEMU before standby_check_qemu() does. */
+static void test_end_noticed_by_an_order(void **state)
+{
+	(void)state;
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_PROMOTED);
+	x.sb.qemu.pid = start_waiter();
+	x.sb.qemu.pidfd = pidfd_open(x.sb.qemu.pid, 0);
+	assert_false(standby_guest_has_ended(&x.sb));
+	kill_and_wait(x.sb.qemu.pid);
+	assert_true(carry_out(STANDBY_ORDER_PROMOTE, BARE_STANDBY_TERM + 1) < 0);
+	assert_true(standby_guest_has_ended(&x.sb));
+	assert_int_equal(x.sb.qemu.end.signal, SIGKILL);
+	assert_non_null(strstr(x.sb.text, "QEMU was killed by signal 9"));
+}
+
+/* The agent was started again, and QEMU's monitor cannot be had. The guest may live. */
+static void test_found_without_monitor(void **state)
+{
+	pid_t pid = start_waiter();
+	FILE *file;
+
+	(void)state;
+	file = fopen(x.sb.qemu.pid_path, "we");
+	assert_non_null(file);
+	fprintf(file, "%d\n", (int)pid);
+	assert_int_equal(fclose(file), 0);
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
+	x.sb.qemu.pid = -1;
+	standby_resume_promoted(&x.sb);
+	assert_int_equal(x.sb.qemu.pid, pid);
+	assert_false(standby_guest_has_ended(&x.sb));
+	assert_int_equal(x.sb.state, STANDBY_STATE_RUNNING);
+	kill_and_wait(pid);
+	standby_check_qemu(&x.sb, 0);
+	assert_true(standby_guest_has_ended(&x.sb));
+	assert_int_equal(x.sb.state, STANDBY_STATE_FAILED);
+	assert_non_null(strstr(x.sb.text, "has ended: QEMU was killed by signal 9"));
+	(void)unlink(x.sb.qemu.pid_path);
 }
 
 int main(void)
@@ -209,6 +293,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_late_promotion, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_late_promotion, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_promoted_guest_has_ended, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_end_noticed_by_an_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_found_without_monitor, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
