@@ -440,9 +440,14 @@ static int parse_option(int c, struct options *o)
 		int c;
 		const char **value;
 	} texts[] = {{'o', &o->to},	 {'i', &o->on}, {'W', &o->with}, {'c', &o->config},
-		     {'O', &o->off},
-		     {'g', &o->gateway}, {'a', &o->ca}, {'r', &o->crl},	 {'e', &o->cert},
-		     {'k', &o->key}};
+		     {'O', &o->off},	 {'g', &o->gateway}, {'a', &o->ca}, {'r', &o->crl},
+		     {'e', &o->cert},	 {'k', &o->key}};
+
+	const struct {
+		int c;
+		bool *value;
+	} flags[] = {{'j', &o->json}, {'f', &o->follow}, {'n', &o->no_wait}, {'w', &o->wait},
+		     {'l', &o->leave}, {'u', &o->unprotected_ok}, {'L', &o->lose}, {'T', &o->torn}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		if (texts[i].c != c)
@@ -450,31 +455,13 @@ static int parse_option(int c, struct options *o)
 		*texts[i].value = optarg;
 		return -1;
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		if (flags[i].c != c)
+			continue;
+		*flags[i].value = true;
+		return -1;
+	}
 	switch (c) {
-	case 'j':
-		o->json = true;
-		return -1;
-	case 'f':
-		o->follow = true;
-		return -1;
-	case 'n':
-		o->no_wait = true;
-		return -1;
-	case 'w':
-		o->wait = true;
-		return -1;
-	case 'l':
-		o->leave = true;
-		return -1;
-	case 'u':
-		o->unprotected_ok = true;
-		return -1;
-	case 'L':
-		o->lose = true;
-		return -1;
-	case 'T':
-		o->torn = true;
-		return -1;
 	case 't':
 		return parse_timeout(optarg, &o->timeout_s) < 0
 			       ? misuse("--timeout takes 1..86400 seconds, not", optarg) : -1;
