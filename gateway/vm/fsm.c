@@ -225,6 +225,10 @@ const char *vm_promotion_obstacle(const struct vm_fsm *fsm, uint64_t silence_max
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
 		return "the standby's agent keeps no epoch; `holdfastctl vm show` has its reason";
+	/* Epochs are numbered anew in each term, so the epoch's number does not show this. */
+	if (other->term < fsm->record.term)
+		return "the standby's copy is of an older term; it is sent all while the owner "
+		       "runs";
 	if (other->agent_state == WIRE_STATE_STANDBY_WARM && other->epoch == 0 &&
 	    fsm->protection.complete == 0)
 		return "the standby has got no whole epoch yet; it gets one while the owner runs";
