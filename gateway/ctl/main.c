@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -377,7 +376,7 @@ static int events_lines(const struct options *o, const struct ctl_config *config
 	const char *line;
 	int r = 1;
 
-	while (r > 0 && (o->follow || n_events-- > 0)) {
+	while (r > 0 && !ferror(stdout) && (o->follow || n_events-- > 0)) {
 		if (o->follow)
 			deadline_ns = UINT64_MAX;
 		else if (!o->timeout_s)
@@ -427,6 +426,10 @@ static int run(const struct verb *verb, const struct options *o, char *const *na
 	}
 	if (error.text[0] && r <= 0) {
 		fprintf(stderr, "holdfastctl: %s\n", error.text);
+		status = 1;
+	}
+	if (ferror(stdout)) { /* each line was flushed */
+		fprintf(stderr, "holdfastctl: the answer cannot be written to standard output\n");
 		status = 1;
 	}
 	ctl_close(ctl);
@@ -563,8 +566,6 @@ int main(int argc, char **argv)
 	const struct verb *verb;
 	int c, n_words = 0, n_names;
 
-	/* make a write to a closed pipe fail, so that `events --follow | head` ends */
-	(void)signal(SIGPIPE, SIG_IGN);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		int status = parse_option(c, &o);
 

@@ -32,6 +32,7 @@ static const struct script {
 	unsigned int answers_ms, ends_ms; /* how long the gateway waits before it does that */
 	enum end end;
 	const char *answer;
+	const char *later; /* it says this just before it ends the connection; NULL: nothing */
 	enum end look; /* what becomes of a second connection, with `status`: CLOSES answers it */
 } *script;
 
@@ -105,6 +106,8 @@ static void *serve(void *arg)
 			usleep(script->answers_ms * 1000);
 			say(tls, fd, script->answer);
 			usleep(script->ends_ms * 1000);
+			if (script->later)
+				say(tls, fd, script->later);
 		}
 		if (end == CLOSES || is_look) {
 			wire_tls_close(tls);
@@ -279,6 +282,20 @@ static void test_events(void **state)
 	assert_non_null(strstr(said, "state: one\n"));
 }
 
+/* Nobody reads any more, or the disk is full. */
+static void test_nobody_reads(void **state)
+{
+	static const struct script follows = {
+		.ends_ms = 300, .end = STAYS, .later = EVENT("two"),
+		.answer = "{\"ok\":true,\"events\":1,\"follow\":true}\n" EVENT("one")};
+	static const struct script done = {.end = STAYS, .answer = DONE};
+
+	(void)state;
+	assert_int_equal(ask(&follows, "--follow events | head -n 1"), 0);
+	assert_non_null(strstr(said, "state: one\n"));
+	assert_int_equal(ask(&done, "protect web1 >/dev/full"), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +303,7 @@ int main(void)
 		cmocka_unit_test(test_a_refusal),
 		cmocka_unit_test(test_no_answer),
 		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_nobody_reads),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
