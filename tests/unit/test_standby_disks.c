@@ -8,11 +8,15 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "qemu_process.h"
 #include "standby/standby_private.h"
 #include "standby_fixture.h"
 
@@ -233,6 +237,29 @@ static void test_a_failed_boot_keeps_the_log(void **state)
 	has_whole_images(true);
 }
 
+/* A promotion fails before the guest's first instruction. Then both hosts lose their power: the
+ * images are still the copy that the log describes. */
+static void test_a_failed_promotion_keeps_the_log(void **state)
+{
+	struct qemu_shared *shared = qemu_share();
+
+	(void)state;
+	start_agent(false);
+	sb.config.promote_timeout_ms = 10000;
+	sb.qemu.pid = qemu_start_process(shared, sb.qemu.qmp_path, false);
+	sb.qemu.pidfd = pidfd_open(sb.qemu.pid, 0);
+	assert_true(sb.qemu.pid > 0 && sb.qemu.pidfd >= 0);
+	assert_int_equal(qmp_open(sb.qemu.qmp_path, CLOCK_NS_PER_S, &sb.qemu.qmp), 0);
+	/* this QEMU has no memory blocks, so the copy does not fit */
+	assert_int_equal(carry_out(STANDBY_ORDER_PROMOTE), -EINVAL);
+	assert_int_equal(sb.state, STANDBY_STATE_FAILED);
+	drop_copy();
+	start_agent(false);
+	has_whole_images(true);
+	assert_int_equal(get(), 'A');
+	(void)munmap(shared, sizeof(*shared));
+}
+
 /* While the log cannot be replayed, no guest boots, and the log stays. */
 static void test_no_boot_without_the_log(void **state)
 {
@@ -256,6 +283,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_new_owner_ends_the_log, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_boot_replays, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_failed_boot_keeps_the_log, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_a_failed_promotion_keeps_the_log, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_no_boot_without_the_log, set_up, tear_down),
 	};
