@@ -232,14 +232,14 @@ static int make_room(struct ctl *ctl, struct error *ret_error)
 int ctl_line(struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, struct error *ret_error)
 {
 	for (;;) {
-		char *from = ctl->in + ctl->at;
-		char *newline = ctl->end > ctl->at ? memchr(from, '\n', ctl->end - ctl->at) : NULL;
+		size_t size = ctl->end - ctl->at;
+		char *newline = size > 0 ? memchr(ctl->in + ctl->at, '\n', size) : NULL;
 		int r;
 
 		if (newline) {
 			*newline = '\0';
+			*ret_line = ctl->in + ctl->at;
 			ctl->at = (size_t)(newline + 1 - ctl->in);
-			*ret_line = from;
 			return 1;
 		}
 		if (ctl->ended)

@@ -19,7 +19,7 @@ struct ctl_config {
 	struct config_address gateway;
 	char ca[256], crl[256], cert[256], key[256];
 	/* key look_ms: after this time without an answer, main.c asks whether the gateway still
-	 * answers, or gives up if the verb is not one that waits; 0: the default */
+	 * answers, or gives up if the verb is not one that waits */
 	uint64_t look_ns;
 };
 

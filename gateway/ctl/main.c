@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 
 #define CONFIG_DEFAULT	  "/etc/holdfast/holdfastctl.ini"
 #define LOOK_DEFAULT_NS	  (60 * CLOCK_NS_PER_S)
+#define CLOSED_UNANSWERED "the gateway closed without an answer"
 
 struct options {
 	const char *config, *gateway, *ca, *crl, *cert, *key;
@@ -193,7 +193,7 @@ static int load(const struct options *o, struct ctl_config *ret_config)
 {
 	const char *given[] = {o->gateway, o->ca, o->crl, o->cert, o->key};
 	bool all_given = o->gateway && o->ca && o->cert && o->key;
-	struct ctl_config config = {0};
+	struct ctl_config config = {.look_ns = LOOK_DEFAULT_NS};
 	struct error error;
 
 	if (o->config || !all_given) {
@@ -216,9 +216,10 @@ static int load(const struct options *o, struct ctl_config *ret_config)
 	return 0;
 }
 
-/* Print the first line of the answer. Returns the exit status: 1 if the gateway refused or `check`
- * found a problem, 0 in any other case. */
-static int first_line(const struct verb *verb, const struct options *o, const char *line)
+/* Print the first line of the answer, and set *ret_n_events to how many events follow it. Returns
+ * the exit status: 1 if the gateway refused or `check` found a problem, 0 in any other case. */
+static int first_line(const struct verb *verb, const struct options *o, const char *line,
+		      uint64_t *ret_n_events)
 {
 	json_t *answer = json_loads(line, 0, NULL);
 	bool ok = json_is_true(json_object_get(answer, "ok"));
@@ -240,6 +241,7 @@ static int first_line(const struct verb *verb, const struct options *o, const ch
 			fclose(null);
 	}
 	fflush(stdout);
+	*ret_n_events = (uint64_t)json_integer_value(json_object_get(answer, "events"));
 	json_decref(answer);
 	return ok && shown ? 0 : 1;
 }
@@ -335,15 +337,17 @@ static int answer_line(const struct verb *verb, const struct options *o,
 		       const struct ctl_config *config, struct ctl *ctl, uint64_t deadline_ns,
 		       const char **ret_line, struct error *ret_error)
 {
-	uint64_t look_ns = config->look_ns ? config->look_ns : LOOK_DEFAULT_NS;
 	int r;
 
 	while ((r = ctl_line(ctl, deadline_ns, ret_line, ret_error)) == -ETIMEDOUT && verb->waits &&
 	       !o->timeout_s) {
-		if (ask_status(config, clock_mono_ns() + look_ns, ret_error) <= 0)
+		r = ask_status(config, clock_mono_ns() + config->look_ns, ret_error);
+		if (r == 0)
+			return error_set(ret_error, -ETIMEDOUT, CLOSED_UNANSWERED);
+		if (r < 0)
 			return -ETIMEDOUT;
 		ret_error->text[0] = '\0';
-		deadline_ns = clock_mono_ns() + look_ns;
+		deadline_ns = clock_mono_ns() + config->look_ns;
 	}
 	return r;
 }
@@ -362,6 +366,30 @@ static void say_it_goes_on(const struct verb *verb, const struct options *o, cha
 			verb->words, o->timeout_s, show);
 }
 
+/* Print the @n_events events that follow the first line, or with --follow all that ever come. Then
+ * the answer is complete, so do not wait for the end of the connection: it may come after the
+ * deadline, without TLS's closing alert, or not at all. @deadline_ns is that of --timeout. Returns
+ * 1; 0 if the gateway has ended --follow; or -errno with *ret_error. */
+static int events_lines(const struct options *o, const struct ctl_config *config, struct ctl *ctl,
+			uint64_t deadline_ns, uint64_t n_events, struct error *ret_error)
+{
+	const char *line;
+	int r = 1;
+
+	while (r > 0 && !ferror(stdout) && (o->follow || n_events-- > 0)) {
+		if (o->follow)
+			deadline_ns = UINT64_MAX;
+		else if (!o->timeout_s)
+			deadline_ns = clock_mono_ns() + config->look_ns;
+		r = ctl_line(ctl, deadline_ns, &line, ret_error);
+		if (r > 0)
+			further_line(o, line);
+	}
+	if (r == 0 && !o->follow)
+		return error_set(ret_error, -EPROTO, "the gateway closed before the last event");
+	return r;
+}
+
 static int run(const struct verb *verb, const struct options *o, char *const *names)
 {
 	AUTO_FREE char *request = make_request(verb, o, names);
@@ -370,6 +398,7 @@ static int run(const struct verb *verb, const struct options *o, char *const *na
 	struct ctl *ctl = NULL;
 	struct error error = {""};
 	const char *line;
+	uint64_t n_events;
 	int status = 1, r;
 
 	if (!request || load(o, &config) < 0)
@@ -379,7 +408,7 @@ static int run(const struct verb *verb, const struct options *o, char *const *na
 		deadline_ns += (o->timeout_s + (strcmp(verb->request, "drain") == 0 ? 5 : 0)) *
 			       CLOCK_NS_PER_S;
 	else
-		deadline_ns += config.look_ns ? config.look_ns : LOOK_DEFAULT_NS;
+		deadline_ns += config.look_ns;
 	r = ctl_open(&config, request, deadline_ns, &ctl, &error);
 	if (r == 0) {
 		do
@@ -389,16 +418,18 @@ static int run(const struct verb *verb, const struct options *o, char *const *na
 			say_it_goes_on(verb, o, names, &error);
 	}
 	if (r == 0)
-		(void)error_set(&error, 0, "the gateway closed without an answer");
+		(void)error_set(&error, 0, CLOSED_UNANSWERED);
 	if (r > 0) {
-		status = first_line(verb, o, line);
-		if (o->follow)
-			deadline_ns = UINT64_MAX;
-		while (status == 0 && (r = ctl_line(ctl, deadline_ns, &line, &error)) > 0)
-			further_line(o, line);
+		status = first_line(verb, o, line, &n_events);
+		if (status == 0)
+			r = events_lines(o, &config, ctl, deadline_ns, n_events, &error);
 	}
 	if (error.text[0] && r <= 0) {
 		fprintf(stderr, "holdfastctl: %s\n", error.text);
+		status = 1;
+	}
+	if (ferror(stdout)) { /* each line was flushed */
+		fprintf(stderr, "holdfastctl: the answer cannot be written to standard output\n");
 		status = 1;
 	}
 	ctl_close(ctl);
@@ -440,9 +471,14 @@ static int parse_option(int c, struct options *o)
 		int c;
 		const char **value;
 	} texts[] = {{'o', &o->to},	 {'i', &o->on}, {'W', &o->with}, {'c', &o->config},
-		     {'O', &o->off},
-		     {'g', &o->gateway}, {'a', &o->ca}, {'r', &o->crl},	 {'e', &o->cert},
-		     {'k', &o->key}};
+		     {'O', &o->off},	 {'g', &o->gateway}, {'a', &o->ca}, {'r', &o->crl},
+		     {'e', &o->cert},	 {'k', &o->key}};
+
+	const struct {
+		int c;
+		bool *value;
+	} flags[] = {{'j', &o->json}, {'f', &o->follow}, {'n', &o->no_wait}, {'w', &o->wait},
+		     {'l', &o->leave}, {'u', &o->unprotected_ok}, {'L', &o->lose}, {'T', &o->torn}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		if (texts[i].c != c)
@@ -450,31 +486,13 @@ static int parse_option(int c, struct options *o)
 		*texts[i].value = optarg;
 		return -1;
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		if (flags[i].c != c)
+			continue;
+		*flags[i].value = true;
+		return -1;
+	}
 	switch (c) {
-	case 'j':
-		o->json = true;
-		return -1;
-	case 'f':
-		o->follow = true;
-		return -1;
-	case 'n':
-		o->no_wait = true;
-		return -1;
-	case 'w':
-		o->wait = true;
-		return -1;
-	case 'l':
-		o->leave = true;
-		return -1;
-	case 'u':
-		o->unprotected_ok = true;
-		return -1;
-	case 'L':
-		o->lose = true;
-		return -1;
-	case 'T':
-		o->torn = true;
-		return -1;
 	case 't':
 		return parse_timeout(optarg, &o->timeout_s) < 0
 			       ? misuse("--timeout takes 1..86400 seconds, not", optarg) : -1;
@@ -548,8 +566,6 @@ int main(int argc, char **argv)
 	const struct verb *verb;
 	int c, n_words = 0, n_names;
 
-	/* make a write to a closed pipe fail, so that `events --follow | head` ends */
-	(void)signal(SIGPIPE, SIG_IGN);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		int status = parse_option(c, &o);
 

@@ -225,8 +225,14 @@ const char *vm_promotion_obstacle(const struct vm_fsm *fsm, uint64_t silence_max
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
 		return "the standby's agent keeps no epoch; `holdfastctl vm show` has its reason";
-	if (other->agent_state == WIRE_STATE_STANDBY_WARM && other->epoch == 0 &&
-	    fsm->protection.complete == 0)
+	/* Epochs are numbered anew in each term, so the epoch's number does not show this. */
+	if (other->term < fsm->record.term)
+		return "the standby's copy is of an older term; it is sent all while the owner "
+		       "runs";
+	/* While the stream is up, `complete` may be newer than the report. Without a stream it may
+	 * be of a copy that the standby has lost. */
+	if (other->agent_state != WIRE_STATE_PROMOTING && other->epoch == 0 &&
+	    (fsm->protection.complete == 0 || !fsm->stream[VM_STREAM_STANDBY].up))
 		return "the standby has got no whole epoch yet; it gets one while the owner runs";
 	if (fsm->stream[VM_STREAM_STANDBY].up &&
 	    fsm->protection.complete < fsm->protection.committed)

@@ -114,7 +114,6 @@ bool vm_spare_may_begin(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	char why[VM_TEXT_MAX];
-	bool has_begun;
 
 	if (!is_other_gone(fsm, s->now_ns) || vm_protect_obstacle(fsm, vm_fsm_spare(fsm)))
 		return false;
@@ -142,10 +141,7 @@ bool vm_spare_may_begin(struct vm_step *s)
 			       vm_host_name(fsm, vm_fsm_other(fsm)),
 			       (s->now_ns - fsm->host[vm_fsm_other(fsm)].fit_ns) /
 				       CLOCK_NS_PER_S);
-	s->is_known = vm_again_last_failure(fsm, vm_fsm_spare(fsm)) != NULL;
-	has_begun = vm_spare_take_seat(s, why);
-	s->is_known = false;
-	return has_begun;
+	return vm_spare_take_seat(s, why);
 }
 
 const char *vm_spare_when(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size)

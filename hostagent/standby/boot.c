@@ -46,15 +46,20 @@ static int replay_log(struct standby *sb, struct error *ret_error)
 	int r;
 
 	progress_begin(sb->config.progress, "began to replay", "the disk log", 0);
+	sb->disks_epoch = 0;
 	r = durable_recover(&sb->durable, &log_state, ret_error);
-	if (r > 0)
+	if (r > 0) {
 		log_info("vm=%s the images hold epoch %" PRIu64 " of term %" PRIu64,
 			 sb->config.vm, log_state.epoch, log_state.term);
+		sb->disks_term = log_state.term;
+		sb->disks_epoch = log_state.epoch;
+	}
 	return r < 0 ? r : 0;
 }
 
-/* Hand the images over to QEMU, as a promotion does. First write to the disk what was replayed from
- * the disk log. Then end the log, so that it is never replayed over the guest's new writes. */
+/* Hand the images over to QEMU, as a promotion does. First write to the disk what was replayed
+ * from the disk log. The log does not end yet: if QEMU does not start, the images stay what the log
+ * says. */
 static int leave_images(struct standby *sb, struct error *ret_error)
 {
 	int r;
@@ -67,8 +72,6 @@ static int leave_images(struct standby *sb, struct error *ret_error)
 		r = images_open_to_sync(&sb->images, ret_error);
 	if (r == 0)
 		r = images_sync(&sb->images, ret_error);
-	if (r == 0 && sb->durable.log)
-		r = durable_end(&sb->durable, ret_error);
 	if (r == 0)
 		return images_hand_over(&sb->images, ret_error);
 	images_close(&sb->images);
@@ -94,6 +97,27 @@ void standby_own_disks(struct standby *sb)
 	(void)!standby_submit(sb, &c, &error); /* the error is logged already */
 }
 
+/* Before the guest can run, record that it may have run: first on the disk, then for the next
+ * agent. Then end the disk log, so that it is never replayed over the guest's new writes. An agent
+ * that ends between the two leaves a role file which tells the next agent to end the log. */
+static int record_start(struct standby *sb, const struct ramfile_meta *meta,
+			struct error *ret_error)
+{
+	int r = sb->config.may_run ? sb->config.may_run(sb->config.changed_arg, meta->term,
+							RECORD_MAX_NS, ret_error)
+				   : 0;
+
+	if (r < 0)
+		return r;
+	r = ramfile_store_meta(&sb->rf, meta);
+	if (r < 0)
+		return error_set(ret_error, r, "cannot record the term: %s", strerror(-r));
+	r = durable_end(&sb->durable, ret_error);
+	if (r == 0)
+		sb->disks_epoch = 0;
+	return r;
+}
+
 /* Start QEMU, record that the guest runs here, and let the guest run. */
 static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 {
@@ -103,18 +127,8 @@ static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 	sb->qemu.boots = true;
 	r = standby_start_process(sb, ret_error);
 	sb->qemu.boots = false;
-	if (r < 0)
-		return r;
-	/* Record that the guest may have run, before it can run: first on the disk, then in `meta`
-	 * for the next agent. */
-	r = sb->config.may_run ? sb->config.may_run(sb->config.changed_arg, term, RECORD_MAX_NS,
-						    ret_error)
-			       : 0;
-	if (r == 0) {
-		r = ramfile_store_meta(&sb->rf, &meta);
-		if (r < 0)
-			(void)error_set(ret_error, r, "cannot record the term: %s", strerror(-r));
-	}
+	if (r == 0)
+		r = record_start(sb, &meta, ret_error);
 	if (r < 0)
 		return r;
 	r = qmp_execute(sb->qemu.qmp, "cont", NULL,
@@ -152,7 +166,7 @@ int standby_do_boot(struct standby *sb, struct standby_command *c)
 	/* from here on this host has no copy of the guest */
 	sb->want_qemu = sb->want_stream = false;
 	standby_stream_close(sb);
-	sb->purge_ns = sb->disks_epoch = 0;
+	sb->purge_ns = 0;
 	r = standby_load_command(sb, &c->error);
 	if (r >= 0)
 		r = qemu_end(&sb->qemu, &c->error);

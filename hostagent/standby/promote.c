@@ -115,9 +115,6 @@ static int step_disks(struct promotion *p)
 	r = images_open_to_sync(images, &error);
 	if (r == 0)
 		r = images_sync(images, &error);
-	/* End the disk log, so that no later agent replays it over what the guest itself writes. */
-	if (r == 0 && p->log->durable)
-		r = durable_end(p->log->durable, &error);
 	if (r == 0)
 		r = images_hand_over(images, &error);
 	else
@@ -272,6 +269,11 @@ static int step_record(struct promotion *p)
 		log_error("term=%" PRIu64 " %s, ignoring: clients wait; but if both hosts now lose "
 			  "their power, this one does not know that it ran the guest",
 			  p->term, why.text);
+	/* End the disk log, so that no later agent replays it over what the guest itself writes.
+	 * Until here the images were the copy that the log describes. */
+	r = p->log->durable ? durable_end(p->log->durable, &why) : 0;
+	if (r < 0)
+		return fail(p, r, "the guest's disks", why.text);
 	meta.term = p->term;
 	meta.phase = RAMFILE_PROMOTED;
 	meta.vote = RAMFILE_VOTE_NONE;

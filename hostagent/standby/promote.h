@@ -7,7 +7,7 @@
  *	  (epochlog_apply)         (images.h)             (process memory)
  *	 ─ getfd + migrate-incoming ─ event completed
  *	  (device blob)
- *	 ─ disk: role, term
+ *	 ─ disk: role, term; the disk log ends
  *	 ─ meta: term, phase=promoted ─ guest's clock ─ cont ─ meta: phase=running ─ announce-self
  *
  * This order makes a kill -9 of the agent harmless between any two steps:
@@ -23,7 +23,7 @@
  *     any more.
  *  P4 After QEMU has loaded the state, it can write to the guest's disks. So this agent writes to
  *     them only before that. If loading fails, the agent ends QEMU. The guest has not run, so the
- *     disks are still those of epoch N.
+ *     disks are still those of epoch N, and the disk log still says so.
  *
  * Where: used by orders.c, rehearsal.c and drill.c. Blocks as long as there is progress. Fails when
  * a step makes no progress for the given timeout, and also when QEMU does not answer for that time.

@@ -190,6 +190,10 @@ static inline void lab_check_journal(struct lab *lab, const struct vm_record *re
 	if (record->state == VM_PROMOTING && lab->journal.state != VM_PROMOTING) {
 		assert_true(lab->journal.state == VM_PROTECTED || lab->journal.state == VM_FAILED ||
 			    vm_cold_is_nowhere(&lab->before) || lab->is_forced);
+		/* a copy of an older term is never promoted (compared with the true term) */
+		if (lab->journal.state == VM_PROTECTED && !vm_cold_is_nowhere(&lab->before) &&
+		    !lab->is_forced)
+			assert_true(lab->peer[record->owner].term >= lab->journal.term);
 		lab->n_promotions++;
 	}
 	lab->journal = *record;

@@ -131,7 +131,8 @@ static void test_operator(void **state)
 	assert_null(vm_again_last_failure(&lab.fsm, 0));
 }
 
-/* Two hosts take turns, and neither can stand by. There is one event for each host. */
+/* Two hosts take turns, and neither can stand by. There is one event about each host's failure, and
+ * one about each change of seats. */
 static void test_turns(void **state)
 {
 	(void)state;
@@ -145,6 +146,7 @@ static void test_turns(void **state)
 	is_told("gamma cannot stand by: no file");
 	for (int i = 0; i < 4; i++) {
 		begin();
+		is_told(i % 2 ? "gamma takes the seat of alpha" : "alpha takes the seat of gamma");
 		refuse(i % 2 ? 2 : 0, i % 2 ? "no file" : "no room");
 		assert_string_equal(lab.last_state, "");
 		assert_non_null(strstr(judge()->missing, i % 2 ? "gamma cannot" : "alpha cannot"));

@@ -76,6 +76,54 @@ static void test_own_stall_is_forgiven(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
+/* The standby comes back with its copy of an earlier term. This copy is complete, and the numbers
+ * of its epochs may even be higher. It is never promoted. */
+static void test_copy_of_an_older_term(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	lab_settle(&lab);
+	lab_protect(&lab);
+	lab_run(&lab, 100, 3);
+	lab_down(&lab, 1);
+	lab.peer[1].term = 1;
+	lab.peer[1].complete += 100;
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	lab_run(&lab, 1000, 2);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_non_null(strstr(lab.last_event, "no promotion: the standby's copy is of an older "
+					       "term"));
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	assert_false(lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "of an older term"));
+}
+
+/* The standby's host has booted. Its standby gets ready again, has no epoch, and has no stream yet.
+ * What it acknowledged before the boot does not count. */
+static void test_standby_has_booted(void **state)
+{
+	static const uint8_t states[] = {WIRE_STATE_STANDBY_STARTING, WIRE_STATE_STANDBY_WARM};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(states); i++) {
+		start_protected(NULL);
+		lab_down(&lab, 1);
+		lab.peer[1].complete = 0;
+		lab.peer[1].state = states[i];
+		lab_up(&lab, 1);
+		lab_report(&lab, 1);
+		lab_run(&lab, 1000, 2);
+		assert_int_equal(lab.journal.state, VM_PROTECTED);
+		assert_non_null(strstr(lab.last_event, "no promotion: the standby has got no whole "
+						       "epoch"));
+		/* the owner was only slow, and sends its guest anew */
+		lab_run(&lab, 10, 3);
+		assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
+		assert_int_equal(lab.journal.state, VM_SYNCING);
+	}
+}
+
 /* If a host fell silent, PROMOTE waits for the fence command. If an operator asked for the
  * failover, PROMOTE does not wait. */
 static void test_fence_command(void **state)
@@ -249,6 +297,8 @@ int main(void)
 		cmocka_unit_test_setup(test_owner_does_not_come_back, start_protected),
 		cmocka_unit_test_setup(test_late_standby, start_protected),
 		cmocka_unit_test_setup(test_own_stall_is_forgiven, start_protected),
+		cmocka_unit_test_setup(test_copy_of_an_older_term, start_protected),
+		cmocka_unit_test(test_standby_has_booted),
 		cmocka_unit_test_setup(test_fence_command, start_protected),
 		cmocka_unit_test_setup(test_restart_and_primary_never_seen, start_protected),
 		cmocka_unit_test(test_evidence_sets_the_patience),

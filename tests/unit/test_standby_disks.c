@@ -8,11 +8,15 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "qemu_process.h"
 #include "standby/standby_private.h"
 #include "standby_fixture.h"
 
@@ -185,6 +189,18 @@ static void test_a_new_owner_ends_the_log(void **state)
 	assert_int_equal(get(), 'B');
 }
 
+/* Does the log vouch for the images, and does the agent tell the gateway so? */
+static void has_whole_images(bool expected)
+{
+	struct disklog_state state;
+
+	disklog_get_state(sb.durable.log, &state);
+	assert_int_equal(state.is_copy, expected);
+	assert_int_equal(sb.disks_epoch > 0, expected);
+	if (expected)
+		assert_int_equal(sb.disks_epoch, state.epoch);
+}
+
 /* An epoch of the copy was acknowledged, but not applied completely. The gateway orders a start of
  * the guest from the images: the log is replayed first. */
 static void test_boot_replays(void **state)
@@ -194,13 +210,54 @@ static void test_boot_replays(void **state)
 	put('0'); /* the acknowledged write is not there */
 	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -EIO);
 	assert_int_equal(get(), 'A');
-	/* a guest may have booted: nothing is replayed any more */
+	/* somebody has started the guest by hand: no old write is replayed over what it wrote */
 	put('B');
 	end_agent();
 	start_agent(false);
 	assert_int_equal(get(), 'B');
 	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -EIO);
 	assert_int_equal(get(), 'B');
+}
+
+/* QEMU does not start, so no guest has written to the images. They stay what the log says, for the
+ * next order and for the next agent. */
+static void test_a_failed_boot_keeps_the_log(void **state)
+{
+	(void)state;
+	start_agent(false);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -EIO);
+		has_whole_images(true);
+	}
+	end_agent();
+	start_agent(false);
+	has_whole_images(true);
+	assert_int_equal(unlink(command_file), 0);
+	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -ENOENT);
+	has_whole_images(true);
+}
+
+/* A promotion fails before the guest's first instruction. Then both hosts lose their power: the
+ * images are still the copy that the log describes. */
+static void test_a_failed_promotion_keeps_the_log(void **state)
+{
+	struct qemu_shared *shared = qemu_share();
+
+	(void)state;
+	start_agent(false);
+	sb.config.promote_timeout_ms = 10000;
+	sb.qemu.pid = qemu_start_process(shared, sb.qemu.qmp_path, false);
+	sb.qemu.pidfd = pidfd_open(sb.qemu.pid, 0);
+	assert_true(sb.qemu.pid > 0 && sb.qemu.pidfd >= 0);
+	assert_int_equal(qmp_open(sb.qemu.qmp_path, CLOCK_NS_PER_S, &sb.qemu.qmp), 0);
+	/* this QEMU has no memory blocks, so the copy does not fit */
+	assert_int_equal(carry_out(STANDBY_ORDER_PROMOTE), -EINVAL);
+	assert_int_equal(sb.state, STANDBY_STATE_FAILED);
+	drop_copy();
+	start_agent(false);
+	has_whole_images(true);
+	assert_int_equal(get(), 'A');
+	(void)munmap(shared, sizeof(*shared));
 }
 
 /* While the log cannot be replayed, no guest boots, and the log stays. */
@@ -225,6 +282,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_an_owner_replays_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_new_owner_ends_the_log, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_boot_replays, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_failed_boot_keeps_the_log, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_a_failed_promotion_keeps_the_log, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(test_no_boot_without_the_log, set_up, tear_down),
 	};
 
