@@ -27,7 +27,8 @@ struct request {
 	const char *off; /* start: the host that the operator declares switched off; "": none */
 	bool follow;
 	bool no_wait;
-	/* start, unprotect: the operator accepts that replies which clients have seen are lost */
+	/* start, failover, unprotect: the operator accepts that replies which clients have seen are
+	 * lost */
 	bool may_lose;
 	bool may_be_torn; /* start: the operator accepts disks that are an unfinished copy */
 	bool waits, leaves, unprotected_ok; /* drain */

@@ -127,6 +127,7 @@ static void usage(FILE *out)
 		"  --with HOST        protect: the host that is to stand by, such as the spare\n"
 		"  --on HOST          start: the host whose disks are to be started\n"
 		"  --lose             start: also if writes that clients know of may be lost;\n"
+		"                     failover: from an older copy, if that is all there is;\n"
 		"                     unprotect: also if the copy may be all that is left\n"
 		"  --torn             start: also disks that are an unfinished copy\n"
 		"  --off HOST         start: this host may run the guest, and is switched off\n"
@@ -501,8 +502,8 @@ static int check_options(const struct verb *verb, const struct options *o)
 	if (o->off && strcmp(verb->request, "start") != 0)
 		return misuse("--off goes with start, not", verb->words);
 	if (o->lose && strcmp(verb->request, "start") != 0 &&
-	    strcmp(verb->request, "unprotect") != 0)
-		return misuse("--lose goes with start and unprotect, not", verb->words);
+	    strcmp(verb->request, "failover") != 0 && strcmp(verb->request, "unprotect") != 0)
+		return misuse("--lose goes with start, failover and unprotect, not", verb->words);
 	if (o->torn && strcmp(verb->request, "start") != 0)
 		return misuse("--torn goes with start, not", verb->words);
 	if (o->with && strcmp(verb->request, "protect") != 0)

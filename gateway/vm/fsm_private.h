@@ -266,6 +266,13 @@ bool vm_lost_refuse_failover(struct vm_step *s);
 /* In fsm_command.c: accept the operator's command. The operator waits for the result or, with
  * no_wait, gets a reply at once. */
 void vm_command_begin(struct vm_step *s);
+/* In fsm_left.c. Both are about a VM that is UNPROTECTED. vm_left_may_release(): may the owner be
+ * ordered to release the guest? vm_left_may_stop(): may the standby be ordered to discard its copy?
+ * Not while this copy may be all that is left of the guest. */
+bool vm_left_may_release(const struct vm_fsm *fsm);
+bool vm_left_may_stop(const struct vm_fsm *fsm);
+/* Handle the command FAILOVER if vm_left_is_copy(). Returns true if it was handled. */
+bool vm_left_failover(struct vm_step *s);
 /* In fsm_drain.c: handle the command END_COPY. */
 void vm_on_end_copy(struct vm_step *s);
 
