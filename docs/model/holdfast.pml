@@ -63,6 +63,7 @@
 #define NO_VOTE_WHILE_GATEWAY_IS_THERE 5
 #define A_CHANGE_OF_THE_TABLE	       6
 #define VERIFY_SAYS_WHAT_IS_TRUE       7
+#define THE_LAST_COPY_STAYS	       8
 
 #if defined(ONLY)
 #define IS_CHECKED(property) (property == ONLY)
@@ -152,6 +153,9 @@ byte beat_age = LEASE;
 bool m_verdict;
 #if defined(LIE) || defined(BUG_ONE_VOICE)
 byte m_lie; /* P's, who is fenced: that it runs the guest in this term */
+#endif
+#if defined(STOP)
+byte m_drop; /* STANDBY_STOP once a protection has ended; a set of terms */
 #endif
 #if defined(END)
 byte m_start; /* STANDBY_START for P; a set of terms */
@@ -641,6 +645,15 @@ end:	do
 	/* an operator's unprotect, or standby_lost = unprotected: P and G are two */
 	:: atomic { G_MAY_END && g_term < TERMS && !calm -> g_journal(g_term + 1, false, ALONE, false);
 		ADD(m_unprotect, g_term) }
+#if defined(STOP)
+	/* the protection has ended: S drops its copy, but not before P has reported that it runs the released guest */
+#if defined(BUG_STOP_BEFORE_RELEASE)
+	:: atomic { G_MAY_ACT && !g_owner_s && g_state == ALONE && !HAS(m_drop, g_term) -> ADD(m_drop, g_term) }
+#else
+	:: atomic { G_MAY_ACT && !g_owner_s && g_state == ALONE && !HAS(m_drop, g_term) && p_alive && p_run &&
+		    p_role == RUNNING && p_term == g_term -> ADD(m_drop, g_term) }
+#endif
+#endif
 #if POLICY != HOLD
 	/* back again: P and S went on without it */
 #if defined(BUG_ADOPT_WHAT_IS_DECIDED)
@@ -772,6 +785,11 @@ end:	do
 	/* STANDBY_STOP: no promotion from here on; the answer says so */
 	:: atomic { s_alive && s_phase != OWNER && m_stop != m_stopped && m_stop >> (s_vote + 1) ->
 		s_phase = STOPPED; s_complete = 0; m_stopped = m_stop }
+#if defined(STOP)
+	:: atomic { s_alive && s_phase == COPY && m_drop >> (s_vote + 1) ->
+		s_phase = STOPPED; s_complete = 0;
+		must(THE_LAST_COPY_STAYS, p_role == RUNNING) }
+#endif
 #if POLICY != HOLD
 #if defined(BUG_VOTE_AFTER_PROMOTION)
 	:: atomic { s_alive && HAS(m_ask, 2) && !HAS(m_vote, 2) && G_SEEMS_LOST ->

@@ -28,7 +28,7 @@ struct request {
 	const char *off;
 	bool follow;
 	bool no_wait;
-	/* start, unprotect, owner, failover: the operator accepts that replies which clients have
+	/* start, failover, unprotect, owner: the operator accepts that replies which clients have
 	 * seen are lost */
 	bool may_lose;
 	bool may_be_torn; /* start: the operator accepts disks that are an unfinished copy */

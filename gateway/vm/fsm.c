@@ -147,6 +147,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	fsm->record.state = to;
 	fsm->give_back_due = false;
 	fsm->cold.is_start = fsm->cold.is_lost = false;
+	fsm->is_copy_unwanted &= to == VM_UNPROTECTED;
 	if (to != VM_PROMOTING && to != VM_FAILED)
 		memset(fsm->may_run, 0, sizeof(fsm->may_run));
 	vm_again_entered(fsm, s->now_ns);

@@ -34,13 +34,13 @@
  *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby has
  *     completely. While the VM is SYNCING, only epochs that are not held are committed. When the
  *     first held epoch is committed, the VM becomes PROTECTED.
- *  4. A promotion begins only in PROTECTED, or again in FAILED, or in a conflict if an operator
- *     chooses a standby's copy and no other host can run a second guest (fsm_conflict.c). PROMOTE
- *     is ordered only after every lease of the old owner has expired, because after that the old
- *     owner can release nothing (docs/model). If the owner is silent and there is a fence command,
- *     PROMOTE also waits for that command. If the command fails and is required to succeed, PROMOTE
- *     is not ordered. In a move, the old owner gives up its lease when it lets go of the guest
- *     (fsm_move.c).
+ *  4. A promotion begins only in PROTECTED, or again in FAILED, or, if an operator accepts the loss,
+ *     in UNPROTECTED and SYNCING (fsm_left.c, fsm_cold.c), or in a conflict if no other host can
+ *     run a second guest (fsm_conflict.c). PROMOTE is ordered only after every lease of the old
+ *     owner has expired, because after that the old owner can release nothing (docs/model). If the
+ *     owner is silent and there is a fence command, PROMOTE also waits for that command. If the
+ *     command fails and is required to succeed, PROMOTE is not ordered. In a move, the old owner
+ *     gives up its lease when it lets go of the guest (fsm_move.c).
  *  5. A host may report a term newer than the journal's. The gateway follows that report only if
  *     two of three voices agree on the owner. The voices are those of the two hosts and of the
  *     gateway; the gateway's voice is for the owner in the journal. Otherwise there is a conflict:
@@ -55,6 +55,8 @@
  *     spare gets no orders except FENCE and STANDBY_STOP, no lease and no stream, and it is never
  *     promoted. The spare can take the standby's seat only in UNPROTECTED, together with the new
  *     term of the next protection and in the same record (fsm_spare.c). The owner keeps its seat.
+ *  8. STANDBY_STOP is ordered only after the owner has released the guest, or if nobody needs the
+ *     copy. Until then the copy may be all that is left of the guest (fsm_left.c).
  *
  * Threads: the gateway's loop only.
  */
@@ -696,6 +698,9 @@ struct vm_fsm {
 	/* valid if give_back_due. true: an operator wants it; false: a move has failed */
 	bool give_back_is_operators;
 	bool stop_due; /* in UNPROTECTED: true while the other host must still stop its standby */
+	/* true if nobody needs the standby's copy: an operator gives it up, or the guest has shut
+	 * itself down; false again when the VM leaves UNPROTECTED */
+	bool is_copy_unwanted;
 	/* true until the other host, which was the owner before, confirms that it is fenced */
 	bool fence_due;
 	bool close_due; /* true if this step began a new term, so that the streams must be closed */
@@ -785,6 +790,10 @@ uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
  * the owner's agent, connected for less than order_timeout, has not yet said whether it found the
  * guest. The standby's copy may then be all that is left of the guest. */
 bool vm_copy_is_last(const struct vm_fsm *fsm);
+/* Is the standby's whole copy perhaps all that is left of a guest that is UNPROTECTED or SYNCING?
+ * This is so while the owner is silent, or does not report that it has the guest. The copy may lack
+ * what clients have seen since. See fsm_left.c. */
+bool vm_left_is_copy(const struct vm_fsm *fsm, uint64_t now_ns);
 /* Returns the time that is left until the policy standby_lost applies, if nothing is committed and
  * the standby is not heard until then. */
 uint64_t vm_standby_left_ns(const struct vm_fsm *fsm, uint64_t now_ns);

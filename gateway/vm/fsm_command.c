@@ -327,6 +327,7 @@ static void on_unprotect(struct vm_step *s)
 
 	if (refuse_cold(s) || refuse_last_copy(s))
 		return;
+	fsm->is_copy_unwanted |= s->in->may_lose;
 	switch (fsm->record.state) {
 	case VM_UNPROTECTED:
 		if (!fsm->release_due) {
@@ -402,6 +403,8 @@ static void on_failover(struct vm_step *s)
 		begin(s);
 		return;
 	}
+	if (vm_left_failover(s))
+		return;
 	if (fsm->op.id) {
 		vm_reply(s, false, "busy", BUSY, fsm->config->name);
 		return;

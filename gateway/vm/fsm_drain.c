@@ -97,6 +97,14 @@ static enum vm_drain_place look_elsewhere(const struct vm_fsm *fsm, uint8_t host
 		return vm_spare_has_something(fsm) ? VM_DRAIN_ENDING : VM_DRAIN_AWAY;
 	if (fsm->record.state != VM_UNPROTECTED)
 		return VM_DRAIN_COPY;
+	if (vm_left_is_copy(fsm, fsm->stepped_ns)) {
+		(void)text_put(why, size,
+			       "%s does not say that it has the guest, and the copy here may be "
+			       "all that is left: `holdfastctl failover %s --lose` goes on from "
+			       "it, `unprotect %s --lose` discards it", owner, fsm->config->name,
+			       fsm->config->name);
+		return VM_DRAIN_STUCK;
+	}
 	switch (fsm->protection.promoted.state) {
 	case VM_PROMOTED_WATCHED:
 		(void)text_put(why, size, "%s has not shown yet that its guest serves", owner);

@@ -102,6 +102,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		/* do not protect the next guest before an operator asks for it */
 		vm_again_forget(fsm);
 	vm_end_protection(s, reason);
+	fsm->is_copy_unwanted = fsm->record.state == VM_UNPROTECTED &&
+				s->in->verdict == WIRE_VERDICT_SHUTDOWN;
 	vm_finish_op(s, false, "guest-ended", "%s", reason);
 }
 
@@ -143,6 +145,10 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	struct vm_fsm *fsm = s->fsm;
 	enum vm_state state = fsm->record.state;
 
+	/* After a restart of the gateway, only this report shows that the owner still holds
+	 * output. */
+	fsm->release_due |= state == VM_UNPROTECTED && fsm->record.term > 0 &&
+			    vm_agent_holds(s->in->agent_state);
 	/* Do this first, because a promoted guest that is in doubt must not be protected again.
 	 * After a restart, only this report shows that the guest was promoted. */
 	if (s->in->term == fsm->record.term)

@@ -63,13 +63,11 @@ static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
 		 * guest */
 		return 0;
 	if (h == fsm->record.owner)
-		return fsm->release_due || (host->reported && vm_agent_holds(host->agent_state))
-			       ? WIRE_VERB_UNPROTECT
-			       : 0;
+		return fsm->release_due && vm_left_may_release(fsm) ? WIRE_VERB_UNPROTECT : 0;
 	if (fsm->fence_due || is_outvoted(fsm, host))
 		return WIRE_VERB_FENCE;
 	if (fsm->stop_due || (host->reported && vm_agent_stands_by(host->agent_state)))
-		return WIRE_VERB_STANDBY_STOP;
+		return vm_left_may_stop(fsm) ? WIRE_VERB_STANDBY_STOP : 0;
 	return must_be_fenced_anew(fsm, host) ? WIRE_VERB_FENCE : 0;
 }
 

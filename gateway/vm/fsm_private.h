@@ -271,6 +271,13 @@ void vm_command_begin(struct vm_step *s);
 /* In fsm_command.c: if host @h is not connected, or has not reported, refuse the command and return
  * true. */
 bool vm_refuse_absent(struct vm_step *s, uint8_t h);
+/* In fsm_left.c. Both are about a VM that is UNPROTECTED. vm_left_may_release(): may the owner be
+ * ordered to release the guest? vm_left_may_stop(): may the standby be ordered to discard its copy?
+ * Not while this copy may be all that is left of the guest. */
+bool vm_left_may_release(const struct vm_fsm *fsm);
+bool vm_left_may_stop(const struct vm_fsm *fsm);
+/* Handle the command FAILOVER if vm_left_is_copy(). Returns true if it was handled. */
+bool vm_left_failover(struct vm_step *s);
 /* In fsm_drain.c: handle the command END_COPY. */
 void vm_on_end_copy(struct vm_step *s);
 

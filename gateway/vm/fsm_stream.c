@@ -198,6 +198,7 @@ void vm_on_epoch_ack(struct vm_step *s)
 	if (s->in->epoch <= fsm->protection.complete)
 		return;
 	fsm->protection.complete = s->in->epoch;
+	fsm->host[s->in->host].epoch = s->in->epoch; /* its next report says so, too */
 	if (!s->in->is_unheld && !fsm->protection.held_from)
 		fsm->protection.held_from = s->in->epoch;
 	vm_epoch_complete(s, s->in->epoch);

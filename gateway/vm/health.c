@@ -103,6 +103,21 @@ static bool guest_is_gone(view_t *v)
 	       owner(v)->verdict == WIRE_VERDICT_EXITED;
 }
 
+static bool copy_is_left(view_t *v)
+{
+	return vm_left_is_copy(v->fsm, v->now_ns);
+}
+
+static bool is_gone_but_copy(view_t *v)
+{
+	return guest_is_gone(v) && copy_is_left(v);
+}
+
+static bool is_unprotected_but_copy(view_t *v)
+{
+	return is_in(v, VM_UNPROTECTED) && copy_is_left(v);
+}
+
 static bool is_promoting(view_t *v)
 {
 	return is_in(v, VM_PROMOTING);
@@ -344,6 +359,13 @@ static bool always(view_t *v)
 #define GIVEN_UP                                                                                   \
 	"the protection is given up if that host stays away; is holdfast-agent running there?"
 
+/* Texts of rows for a copy that may be all that is left of the guest. */
+#define LEFT                                                                                       \
+	"{owner} does not say that it has the guest, and {standby} has an older copy of it"
+#define LEFT_NEXT                                                                                  \
+	"bring {owner} back; or, if it is off for certain, `holdfastctl failover {vm} --lose` "    \
+	"goes on from that copy. It is not given up by itself"
+
 /* The first row that applies is the judgement. health_expand() replaces {NAME}. */
 static const struct row {
 	enum health_word word;
@@ -374,10 +396,12 @@ static const struct row {
 	{HEALTH_NOT_SERVED, shows_no_life,
 	 "{owner} was promoted, and nothing shows that its guest serves: {promoted}",
 	 "it is probed now and then; look at the guest's console on {owner}"},
+	{HEALTH_NOT_SERVED, is_gone_but_copy, LEFT, LEFT_NEXT},
 	{HEALTH_NOT_SERVED, guest_is_gone, "the guest of {owner} is gone{owner-text}",
 	 "start the guest, then `holdfastctl protect {vm}`"},
 	{HEALTH_PROMOTING, is_promoting, "{owner} takes over{owner-step}",
 	 "the guest runs on {owner}, unprotected"},
+	{HEALTH_UNPROTECTED, is_unprotected_but_copy, LEFT, LEFT_NEXT},
 	{HEALTH_UNPROTECTED, is_unprotected_unheard,
 	 "no copy is kept, and {owner} was not heard{owner-age}{torn}",
 	 "is holdfast-agent running on {owner}?"},
@@ -390,6 +414,7 @@ static const struct row {
 	{HEALTH_UNPROTECTED, is_unprotected, "no copy is kept",
 	 "nothing by itself; `holdfastctl protect {vm}`"},
 	{HEALTH_PREPARING, prepares_unheard, "{silent-host}, so no copy begins", GIVEN_UP},
+	{HEALTH_SYNCING, copy_is_left, LEFT, LEFT_NEXT},
 	{HEALTH_SYNCING, syncs_unheard, "{silent-host}, so the copy gets no further", GIVEN_UP},
 	{HEALTH_UNPROTECTED, is_trying_again, "no copy is kept{last-attempt}",
 	 "it is tried again now: {standby} gets ready{standby-step}"},

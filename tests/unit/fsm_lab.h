@@ -76,6 +76,8 @@ struct lab {
 	unsigned n_gone_on;
 	struct vm_fsm before; /* the state before the present step */
 	bool is_forced;	      /* the test lets an operator accept losses */
+	/* the last term that began by this; a copy of an older term may lack epochs */
+	uint64_t forced_term;
 	unsigned n_starts;    /* START orders so far */
 	/* seat changes; orders to the host without a seat */
 	unsigned n_seated, n_spare_orders;
@@ -195,6 +197,8 @@ static inline void lab_check_journal(struct lab *lab, const struct vm_record *re
 		    !lab->is_forced)
 			assert_true(lab->peer[record->owner].term >= lab->journal.term);
 		lab->n_promotions++;
+		if (lab->is_forced)
+			lab->forced_term = record->term;
 	}
 	lab->journal = *record;
 }
@@ -210,6 +214,13 @@ static inline void lab_give_order(struct lab *lab, const struct vm_action *a)
 	peer->order.epoch = a->epoch;
 	peer->order.id = a->order_id;
 	lab->last_order[a->host] = *a;
+}
+
+/* Does the host hold its guest's output? */
+static inline bool lab_holds(const struct lab_peer *p)
+{
+	return p->state == WIRE_STATE_ATTACHING || p->state == WIRE_STATE_SYNCING ||
+	       p->state == WIRE_STATE_PROTECTED || p->state == WIRE_STATE_LOST;
 }
 
 static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
@@ -259,6 +270,10 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		}
 		assert_false(owner);
 		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
+		/* Rule 8: while the owner holds output, the standby's copy is not discarded. */
+		assert_true(lab->fsm.is_copy_unwanted || lab->peer[a->host].complete == 0 ||
+			    lab->peer[a->host].cold.disk == VM_COLD_DISK_TORN ||
+			    !lab_holds(&lab->peer[lab->journal.owner]));
 		break;
 	case WIRE_VERB_FENCE:
 		assert_false(owner);
@@ -591,7 +606,7 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 	/* Output commit: the guest that continues must have every epoch whose output was
 	 * released. */
 	if (verb == WIRE_VERB_PROMOTE && p->state != WIRE_STATE_RUNNING &&
-	    lab->committed_term == p->term)
+	    lab->committed_term == p->term && p->term >= lab->forced_term)
 		assert_true(p->complete >= lab->committed);
 	/* A move: the guest that continues must have the last epoch of the guest that stopped. */
 	if (verb == WIRE_VERB_PROMOTE && p->state != WIRE_STATE_RUNNING &&

@@ -59,6 +59,7 @@ static void break_unprotected_unheard(void)
 static void break_unprotected_torn(void)
 {
 	break_unprotected_unheard();
+	lab.fsm.host[1].epoch = 0;
 	lab.fsm.host[1].cold = (struct vm_cold_word){VM_COLD_NONE, .disk = VM_COLD_DISK_TORN};
 }
 
@@ -401,10 +402,10 @@ static void test_each_row(void **state)
 		{break_unheard, HEALTH_FAILED, "alpha is not connected, and may have the guest"},
 		{break_failed, HEALTH_FAILED, "holdfastctl failover web1"},
 		{break_silent_guest, HEALTH_NOT_SERVED, "nothing shows that its guest serves"},
-		{break_ended_guest, HEALTH_NOT_SERVED, "gone: no QEMU runs it"},
+		{break_ended_guest, HEALTH_NOT_SERVED, "beta has an older copy of it"},
 		{break_promoting, HEALTH_PROMOTING, "takes over"},
 		{break_unprotected, HEALTH_UNPROTECTED, "holdfastctl protect web1"},
-		{break_unprotected_unheard, HEALTH_UNPROTECTED, "running on alpha?"},
+		{break_unprotected_unheard, HEALTH_UNPROTECTED, "failover web1 --lose`"},
 		{break_unprotected_torn, HEALTH_UNPROTECTED, "; the disks on beta are an"},
 		{break_suspended, HEALTH_UNPROTECTED, "protected again by itself"},
 		{break_soon_again, HEALTH_UNPROTECTED, "protected again by itself in 00:31"},
