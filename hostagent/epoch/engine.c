@@ -86,6 +86,7 @@ static void on_stop(struct engine *e)
 
 static void on_resume(struct engine *e)
 {
+	e->guest.end_text = NULL; /* with -no-shutdown, this QEMU goes on */
 	switch (e->guest.condition) {
 	case GUEST_SEALING_PAUSED:
 		engine_set_guest(e, GUEST_SEALING, "");
@@ -184,8 +185,8 @@ int engine_service(struct engine *e)
 
 static bool may_seal(const struct engine *e)
 {
-	return e->guest.condition == GUEST_RUNS && e->lease.voice == VOICE_SPEAKS &&
-	       engine_stream_is_resumed(&e->stream) && e->watch.cover == COVER_WHOLE &&
+	return e->guest.condition == GUEST_RUNS && !e->guest.end_text &&
+	       e->lease.voice == VOICE_SPEAKS && engine_stream_is_resumed(&e->stream) && e->watch.cover == COVER_WHOLE &&
 	       clock_mono_ns() >= e->epochs.retry_ns && engine_disks_may_stream(e);
 }
 

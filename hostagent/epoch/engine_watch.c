@@ -177,6 +177,12 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	struct error why;
 	int r;
 
+	/* A QEMU that ends takes the guest's cards apart, and answers the commands that it has read
+	 * only after that: it saves cards whose links are down. Its event comes before the answer. */
+	if (e->guest.end_text) {
+		engine_lose_sync(e, "QEMU is ending");
+		return -ESTALE;
+	}
 	watch_saw_seal(&e->watch.plan, vmm_sections_mark(result->device, result->device_size),
 		       address_space(&e->watch));
 	if (!watch_lists_due(&e->watch.plan, clock_mono_ns()))

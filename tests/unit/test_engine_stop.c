@@ -1,6 +1,7 @@
 /* test_engine_stop.c - tests how the engine stops the guest when this host may no longer let the
  * guest run. The test plays QEMU's monitor with scripted answers. The last event that QEMU sends
  * decides whether the guest counts as stopped. */
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -150,6 +151,26 @@ static void test_no_write_waits_during_a_stop(void **state)
 	ring = disk_ring_free(ring);
 }
 
+/* QEMU ends, and has answered a seal's command after it took the guest's cards apart. That epoch is not
+ * sent. If QEMU goes on (-no-shutdown), its seals count again. */
+static void test_what_an_ending_qemu_saves(void **state)
+{
+	json_t *data = json_pack("{s:b, s:s}", "guest", 0, "reason", "host-signal");
+	struct seal_result result = {0};
+
+	(void)state;
+	assert_non_null(data);
+	engine.guest.condition = GUEST_RUNS;
+	engine.lease.voice = VOICE_SPEAKS;
+	engine.epochs.sync = SYNC_KEPT;
+	engine_on_qmp_event(&engine, "SHUTDOWN", data);
+	assert_int_equal(engine_watch_sealed(&engine, &result), -ESTALE);
+	assert_int_equal(engine.epochs.sync, SYNC_LOST);
+	engine_on_qmp_event(&engine, "RESUME", NULL);
+	assert_null(engine.guest.end_text);
+	json_decref(data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +179,7 @@ int main(void)
 		cmocka_unit_test(test_a_resume_before_the_stop),
 		cmocka_unit_test(test_an_unanswered_stop_is_remembered),
 		cmocka_unit_test(test_no_write_waits_during_a_stop),
+		cmocka_unit_test(test_what_an_ending_qemu_saves),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
