@@ -186,8 +186,9 @@ int engine_service(struct engine *e)
 static bool may_seal(const struct engine *e)
 {
 	return e->guest.condition == GUEST_RUNS && !e->guest.end_text &&
-	       e->lease.voice == VOICE_SPEAKS && engine_stream_is_resumed(&e->stream) && e->watch.cover == COVER_WHOLE &&
-	       clock_mono_ns() >= e->epochs.retry_ns && engine_disks_may_stream(e);
+	       e->lease.voice == VOICE_SPEAKS && engine_stream_is_resumed(&e->stream) &&
+	       e->watch.cover == COVER_WHOLE && clock_mono_ns() >= e->epochs.retry_ns &&
+	       engine_disks_may_stream(e);
 }
 
 static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)

@@ -177,8 +177,8 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	struct error why;
 	int r;
 
-	/* A QEMU that ends takes the guest's cards apart, and answers the commands that it has read
-	 * only after that: it saves cards whose links are down. Its event comes before the answer. */
+	/* An ending QEMU takes the guest's cards apart. After that it still answers a command that
+	 * it has read: it saves cards whose links are down. Its event comes before the answer. */
 	if (e->guest.end_text) {
 		engine_lose_sync(e, "QEMU is ending");
 		return -ESTALE;

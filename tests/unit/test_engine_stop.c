@@ -151,8 +151,8 @@ static void test_no_write_waits_during_a_stop(void **state)
 	ring = disk_ring_free(ring);
 }
 
-/* QEMU ends, and has answered a seal's command after it took the guest's cards apart. That epoch is not
- * sent. If QEMU goes on (-no-shutdown), its seals count again. */
+/* QEMU ends, and has answered a seal's command after it took the guest's cards apart. That epoch is
+ * not sent. If QEMU goes on (-no-shutdown), its seals count again. */
 static void test_what_an_ending_qemu_saves(void **state)
 {
 	json_t *data = json_pack("{s:b, s:s}", "guest", 0, "reason", "host-signal");
