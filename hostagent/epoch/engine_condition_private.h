@@ -16,7 +16,7 @@
  *	stream	to whom it streams, did RESUME come	engine_stream.c
  *	direct	did the other host agree to go on	engine_direct.c
  *		without a gateway
- *	sync	are standby and reference in step	engine_epoch.c; engine_lose_sync()
+ *	sync	are standby and reference in step	engine_full.c; engine_lose_sync()
  *	cover	is the guest still what it was		engine_watch.c
  *	disks	does the standby get their writes	engine_mirrors.c, engine_disks.c
  *	move	how far has a move come			engine_move.c
@@ -29,7 +29,8 @@
  *		asked for are left
  *	base	is there a question about what the	engine_base.c
  *		standby has already
- *	tracking	is the guest's memory tracked	engine_epoch.c, engine_handed.c
+ *	tracking	is the guest's memory tracked	engine_epoch.c, engine_full.c,
+ *							engine_handed.c
  *	flush	does QEMU obey flushes of a disk's	engine_flushes.c
  *		image; each disk has this condition
  *

@@ -1,4 +1,4 @@
-/* Makes FULL and ordinary epochs; see engine_private.h. */
+/* Makes ordinary epochs, and what FULL epochs share with them; see engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -9,17 +9,6 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "supervision/progress.h"
-
-/* A FULL epoch copies the guest's dirty pages in rounds while the guest runs. The epoch is sealed
- * after one of these rounds:
- * - a round that finds at most FULL_LAST_ROUND_PAGES pages
- * - a round that is not shorter than the round before it, although the guest is throttled as far as
- *   allowed (throttle.h)
- * - round number FULL_ROUNDS_MAX
- * If many pages are still dirty, the seal copies them before it pauses the guest. */
-#define FULL_LAST_ROUND_PAGES 1024u
-#define FULL_ROUNDS_MAX	      8u
 
 /* If at least this many dirty pages are expected, copy them before the pause. With fewer pages, the
  * extra scan and the second copies cost more than the shorter pause saves. */
@@ -90,8 +79,7 @@ static int encode_and_serve(struct engine *e, struct encoder_cursor *cursor)
 	return 0;
 }
 
-/* Encode pages. Between batches, call engine_service() to handle what has arrived. */
-static int encode_pages(struct engine *e, struct encoder_cursor cursor)
+int engine_encode_pages(struct engine *e, struct encoder_cursor cursor)
 {
 	int r = encode_and_serve(e, &cursor);
 
@@ -132,8 +120,7 @@ static int encode_clock(struct engine *e)
 	return r;
 }
 
-/* Encode everything that a seal captured, and end the epoch. */
-static int encode_sealed(struct engine *e, const struct seal_result *result)
+int engine_encode_sealed(struct engine *e, const struct seal_result *result)
 {
 	struct encoder_cursor precopied = cursor_over(&result->precopied, result->superseded);
 	struct encoder_cursor stopped = cursor_over(&result->stopped, NULL);
@@ -143,11 +130,11 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 	encoder_expect(e->epochs.encoder, &precopied);
 	encoder_expect(e->epochs.encoder, &stopped);
 	encoder_expect(e->epochs.encoder, &again);
-	r = encode_pages(e, precopied);
+	r = engine_encode_pages(e, precopied);
 	if (r == 0)
-		r = encode_pages(e, stopped);
+		r = engine_encode_pages(e, stopped);
 	if (r == 0)
-		r = encode_pages(e, again);
+		r = engine_encode_pages(e, again);
 	if (r < 0)
 		return r;
 	while ((r = encoder_device(e->epochs.encoder, result->device, result->device_size)) ==
@@ -226,23 +213,19 @@ static bool begins_hold(struct engine *e, bool is_full)
 	return ++e->output.n_unheld > UNHELD_MAX;
 }
 
-static void choose_output(struct engine *e, bool is_full)
+void engine_choose_output(struct engine *e, bool is_full)
 {
 	if (!engine_is_holding(e))
 		engine_set_output(e, begins_hold(e, is_full) ? OUTPUT_BEGINS : OUTPUT_PASSES, "");
 }
 
-/* If the epoch's frames were not held, return WIRE_FLAG_UNHELD. For an ordinary epoch, call this
- * after the seal: the hold can fail to begin at the seal. */
-static uint8_t unheld_flag(const struct engine *e)
+uint8_t engine_unheld_flag(const struct engine *e)
 {
 	return e->stream.features & WIRE_FEATURE_UNHELD && !engine_is_holding(e) ? WIRE_FLAG_UNHELD
 										 : 0;
 }
 
-/* Choose the kind of the next seal. The seal of a FULL epoch always protects pages again, as its
- * rounds do. */
-static enum seal_kind choose_kind(const struct engine *e, bool is_full)
+enum seal_kind engine_choose_kind(const struct engine *e, bool is_full)
 {
 	if (!is_full && !protect_is_due(&e->epochs.protect))
 		return SEAL_KEEP;
@@ -332,7 +315,7 @@ static void see_to_clock(struct engine *e, const struct seal_result *result)
 	pacer_clock(&e->epochs.pacer, rules->state == CLOCK_CORRECTED);
 }
 
-static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *ret_result)
+int engine_run_seal(struct engine *e, enum seal_kind kind, struct seal_result *ret_result)
 {
 	bool had_pipe = devstate_gate(e->capture.device) != NULL, is_paused;
 	enum guest_condition before;
@@ -382,181 +365,9 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	return r;
 }
 
-/* Make the first round of a FULL epoch obey the VM's limit (ram_copy_bytes_per_s). Later rounds are
- * not slowed down: the guest writes meanwhile, so a slow round makes the next round longer. Nothing
- * is slowed down while output is held, because clients wait. */
-static int pace_copy(struct engine *e)
-{
-	const uint64_t limit = e->config.ram_copy_bytes_per_s, began_ns = e->epochs.copy_began_ns;
-	struct encoder_counts counts;
-	uint64_t due_ns, now_ns;
-	int r = 0;
-
-	if (limit == 0 || began_ns == 0 || engine_is_holding(e))
-		return 0;
-	encoder_get_counts(e->epochs.encoder, &counts);
-	due_ns = began_ns + (uint64_t)((double)counts.epoch_bytes / (double)limit * 1e9);
-	while (r == 0 && (now_ns = clock_mono_ns()) < due_ns)
-		r = engine_wait_and_serve(e, -1, due_ns - now_ns);
-	return r;
-}
-
-static int full_batch(void *arg, const struct page_range *ranges, uint32_t n_ranges,
-		      uint32_t n_pages, const uint8_t *pages)
-{
-	struct engine *e = arg;
-	int r = encode_pages(
-		e, (struct encoder_cursor){.ranges = ranges, .n_ranges = n_ranges, .pages = pages});
-
-	progress_add(e->config.progress, (uint64_t)n_pages * VMM_PAGE_BYTES);
-	if (r == 0)
-		r = engine_disks_full_take(e);
-	return r == 0 ? pace_copy(e) : r;
-}
-
-/* Scan for a round of copying. If QEMU opens the guest's disks with O_DIRECT, pause the guest
- * during the scan. */
-static int scan_round(struct engine *e)
-{
-	enum guest_condition before;
-	uint64_t start_ns;
-	int r;
-
-	if (!engine_disks_are_direct(e))
-		return seal_scan_running(e->capture.seal);
-	r = engine_throttle_release(e);
-	if (r < 0)
-		return r;
-	before = engine_pause_begins(e);
-	guestclock_running(e->guest.clock);
-	start_ns = clock_mono_ns();
-	engine_disks_sealing(e, true);
-	r = seal_scan_running(e->capture.seal);
-	engine_disks_sealing(e, false);
-	guestclock_resumed(e->guest.clock, clock_mono_ns() - start_ns);
-	if (engine_pause_ended(e, before))
-		engine_paused_by_other(e);
-	return r;
-}
-
-static int full_rounds(struct engine *e)
-{
-	uint32_t n_pages = 0, n_before, round = 0;
-	uint64_t began_ns;
-	bool is_last;
-	int r;
-
-	do {
-		n_before = n_pages;
-		began_ns = clock_mono_ns();
-		e->epochs.copy_began_ns = round == 0 ? began_ns : 0;
-		if (round == 0)
-			progress_begin(e->config.progress, "copied", "of guest RAM",
-				       (uint64_t)e->guest.info.n_pages * VMM_PAGE_BYTES);
-		else
-			progress_begin(e->config.progress, "copied again",
-				       "that the guest wrote meanwhile", 0);
-		r = scan_round(e);
-		engine_set_tracking(e, TRACKING_USED, "");
-		if (r == 0)
-			r = seal_copy_running(e->capture.seal, full_batch, e, &n_pages);
-		if (r < 0)
-			return r;
-		log_debug("vm=%s epoch=%" PRIu64 " round=%u pages=%u", e->config.vm,
-			  e->epochs.next, round, n_pages);
-		is_last = n_pages <= FULL_LAST_ROUND_PAGES || ++round == FULL_ROUNDS_MAX ||
-			  (round > 1 && !engine_throttle_round(e, n_pages, n_before, began_ns));
-	} while (!is_last);
-	e->epochs.dirty_expected = n_pages;
-	e->figures.full_rounds = round;
-	return 0;
-}
-
-static int send_full(struct engine *e)
-{
-	struct seal_result result;
-	int r;
-
-	e->figures.last_kind = SEAL_PROTECT; /* the seal of a FULL epoch protects all pages */
-	choose_output(e, true);
-	r = encoder_begin(e->epochs.encoder, e->epochs.next, e->stream.complete_at_peer,
-			  WIRE_FLAG_FULL | unheld_flag(e));
-	if (r == 0)
-		r = full_rounds(e);
-	progress_begin(e->config.progress, "copied all of the guest's RAM and began to take",
-		       "its state", 0);
-	if (r == 0)
-		r = engine_disks_full_take(e);
-	if (r == 0)
-		r = engine_disks_full_wait(e);
-	if (r == 0)
-		r = engine_lease_wait(e); /* wait for a lease, because the guest runs after a
-					   * seal */
-	if (r == 0)
-		r = run_seal(e, choose_kind(e, true), &result);
-	if (r < 0)
-		return r;
-	e->figures.full_pause_ns = result.times.resumed_ns - result.times.paused_ns;
-	return encode_sealed(e, &result);
-}
-
-int engine_full_epoch(struct engine *e)
-{
-	struct encoder_counts before, counts;
-	struct error error;
-	int r;
-
-	r = engine_throttle_end(e);
-	if (r == 0)
-		r = engine_machine_check(e);
-	if (r < 0)
-		return r;
-	if (e->capture.tracking != TRACKING_FRESH) {
-		r = engine_restart_tracking(e, &error);
-		if (r < 0) {
-			log_limited(LOG_LEVEL_ERROR, "vm=%s tracking: %s", e->config.vm,
-				    error.text);
-			engine_set_state(e, e->status.state,
-					 "the guest's memory cannot be tracked, "
-					 "trying again: %s",
-					 error.text);
-			return r;
-		}
-	}
-	if (e->epochs.next <= e->stream.complete_at_peer)
-		e->epochs.next = e->stream.complete_at_peer + 1;
-	if (engine_is_holding(e))
-		holds_set_epoch(e->output.holds, e->epochs.next);
-	retain_drop_all(e->epochs.retain);
-	engine_disks_full_begins(e);
-	engine_set_sync(e, SYNC_FULL, "");
-	e->epochs.full_generation = e->stream.generation;
-	encoder_get_counts(e->epochs.encoder, &before);
-	r = engine_base_memory(e);
-	if (r == 0)
-		r = send_full(e);
-	engine_base_used(e);
-	progress_end(e->config.progress); /* from here on, the frames on the link show the
-					   * progress */
-	engine_figures_full(&e->figures, e->epochs.encoder, &before);
-	engine_set_sync(e, r < 0 ? SYNC_LOST : SYNC_KEPT, "");
-	if (r < 0)
-		return r;
-	engine_ram_copied(e);
-	protect_init(&e->epochs.protect, track_fault_ns(e->capture.track));
-	e->figures.last_resumed_ns = 0; /* do not count the time since the last seal as
-					 * an interval */
-	encoder_get_counts(e->epochs.encoder, &counts);
-	e->figures.bytes_full += counts.epoch_bytes;
-	e->figures.n_full++;
-	engine_stream_pace(e);
-	engine_stream_send(e);
-	return 0;
-}
-
 int engine_epoch(struct engine *e)
 {
-	enum seal_kind kind = choose_kind(e, false);
+	enum seal_kind kind = engine_choose_kind(e, false);
 	struct encoder_counts before, counts;
 	struct seal_result result;
 	uint64_t epoch = e->epochs.next, began_ns = e->epochs.pacer.resumed_ns;
@@ -564,17 +375,17 @@ int engine_epoch(struct engine *e)
 	bool kept_before;
 	int r;
 
-	choose_output(e, false);
+	engine_choose_output(e, false);
 	pacer_sealing(&e->epochs.pacer, clock_mono_ns());
-	r = run_seal(e, kind, &result);
+	r = engine_run_seal(e, kind, &result);
 	if (r < 0)
 		return r;
 	encoder_get_counts(e->epochs.encoder, &before);
 	/* From here on the reference changes. If the epoch is not encoded completely, a FULL epoch
 	 * must follow. */
-	r = encoder_begin(e->epochs.encoder, epoch, epoch - 1, unheld_flag(e));
+	r = encoder_begin(e->epochs.encoder, epoch, epoch - 1, engine_unheld_flag(e));
 	if (r == 0)
-		r = encode_sealed(e, &result);
+		r = engine_encode_sealed(e, &result);
 	if (r < 0) {
 		engine_lose_sync(e, "an epoch was not encoded whole");
 		return r;

@@ -3,7 +3,8 @@
  *	engine.c         thread, loop, QEMU's events, status
  *	engine_open.c    attaches to a guest; the three ways to end
  *	engine_stream.c  connection to the gateway or the other host: RESUME, COMMIT, sending
- *	engine_epoch.c   FULL and ordinary epochs: seal, encode
+ *	engine_epoch.c   ordinary epochs: seal, encode; what FULL epochs share with them
+ *	engine_full.c    FULL epochs: rounds of copying while the guest runs
  *	engine_lease.c   stops the guest while there is no lease
  *	engine_base.c    asks what the standby has already, before a copy
  *	engine_condition.c  changes the conditions of condition.h, each by one function
@@ -12,6 +13,7 @@
  *	engine_disks.c   puts the writes to the guest's disks into epochs
  *	engine_mirrors.c  begins, watches and ends the mirrors of the disks
  *	engine_condition_private.h  the functions of engine_condition.c
+ *	engine_epoch_private.h  the functions of engine_epoch.c and engine_full.c
  *	engine_disks_private.h  the parts of this header that concern disks
  *	engine_ring.c    the files of the disks' rings
  *	engine_verify.c  compares the disks' copies on the standby with the disks
@@ -46,6 +48,7 @@
 #include "epoch/engine.h"
 #include "epoch/engine_condition_private.h"
 #include "epoch/engine_disks_private.h"
+#include "epoch/engine_epoch_private.h"
 #include "epoch/engine_ram_private.h"
 #include "epoch/facts.h"
 #include "epoch/handed.h"
@@ -370,25 +373,6 @@ void engine_stream_watch(struct engine *e);
 /* Measure the link, for the pacer and the second stage. */
 void engine_stream_measure(struct engine *e);
 
-/* engine_epoch.c. Make a FULL epoch, and begin to send it. Returns 0, or -errno if the epoch was
- * not encoded whole. If another FULL epoch must follow, the condition sync is SYNC_LOST. */
-int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));
-/* Make an ordinary epoch, and begin to send it. Returns the same as engine_full_epoch(). */
-int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
-/* Call this before a pause of ours. From now until engine_pause_ended(), QEMU's STOP and RESUME
- * events belong to our pause. Returns the guest's condition before the pause. */
-enum guest_condition engine_pause_begins(struct engine *e);
-/* Call this after a pause of ours, with the result of engine_pause_begins(). Returns true if
- * somebody else has paused the guest meanwhile: then call engine_paused_by_other(). */
-bool engine_pause_ended(struct engine *e, enum guest_condition before);
-/* Start to track dirty pages anew. The new tracker knows nothing of earlier writes. Returns 0. On
- * error returns -errno, and e->capture.track and e->capture.seal are NULL. */
-int engine_restart_tracking(struct engine *e, struct error *ret_error)
-	__attribute__((warn_unused_result));
-
-/* Make the seal object for a new tracker. Returns 0 or -ENOMEM. */
-int engine_new_seal(struct engine *e, struct error *ret_error) __attribute__((warn_unused_result));
-
 /* engine_handed.c, in the next program, where config.handed is set. Take the facts and the
  * machine's description from config.handed, if they can be used. If so, start two threads that open
  * the holds and a connection to the gateway, while this thread asks QEMU. */
@@ -520,12 +504,6 @@ uint64_t engine_direct_wake_ns(const struct engine *e);
  * -EPROTO: the frame is not valid. */
 int engine_direct_frame(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
-
-/* engine_epoch.c. Called between two epochs. After a seal through the pipe has failed, seals use
- * separate commands for a while. If this time is over, try the pipe again. */
-void engine_retry_pipe(struct engine *e);
-/* Make the pipe (vmm/gate.h). A test of the new pipe pauses the guest briefly. */
-void engine_open_pipe(struct engine *e);
 
 /* engine_watch.c. Compare QEMU's taps with the VM's file, and take the guest's inventory. Called
  * before the engine changes anything. Returns 0;

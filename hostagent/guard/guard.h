@@ -12,7 +12,7 @@
  * the guard asked for the drain in an earlier boot, the host has rebooted since, and the gateway
  * ends the drain.
  *
- * Where: agent.c. Threads: the agent's main thread. Nothing blocks.
+ * Where: agent.c, agent_gateway.c. Threads: the agent's main thread. Nothing blocks.
  */
 #ifndef GUARD_GUARD_H
 #define GUARD_GUARD_H

@@ -16,8 +16,8 @@
  *	lost -> a SYN each 15 ms for 150 ms -> each 60 ms for 3 s -> the caller's back-off
  *	an answer -> TLS, HELLO -> up, or the caller's back-off
  *
- * Where: agent.c, epoch/ and standby/, one for each connection. Threads: one. Pure: the time is
- * passed in.
+ * Where: agent_gateway.c, epoch/ and standby/, one for each connection. Threads: one. Pure: the
+ * time is passed in.
  */
 #ifndef LINK_REDIAL_H
 #define LINK_REDIAL_H

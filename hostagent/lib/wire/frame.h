@@ -26,6 +26,9 @@
 #include "base/bytes.h"
 #include "wire/limits.h"
 
+/* for encoders and decoders (msg.h): the caller must check the result */
+#define WIRE_CHECKED __attribute__((warn_unused_result))
+
 /* Frame types. The comments give sender and receiver: A = agent, P = primary's agent, S = standby's
  * agent, G = gateway. If P connects directly to S, without G:
  *      P sends to S   HELLO, BEAT, CLAIM and the frames P>G>S

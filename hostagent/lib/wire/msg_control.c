@@ -1,8 +1,9 @@
 /* Encodes and decodes the frames of the control connection: BEAT, REPORT, ORDER, ORDER_DONE,
  * WITNESS_KEY, LEASE. Also has the names of states, verdicts, verbs and roles. */
-#include "wire/msg.h"
+#include "wire/msg_control.h"
 
 #include "wire/msg_cursor.h"
+#include "wire/msg_open.h"
 
 static const char *const state_names[WIRE_STATE_COUNT] = {
 	[WIRE_STATE_IDLE]	      = "idle",

@@ -10,8 +10,13 @@
 #define WIRE_MSG_CURSOR_H
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include "wire/msg.h"
+#include "base/bytes.h"
+#include "wire/frame.h"
+#include "wire/text.h"
 
 struct cursor {
 	struct bytes_reader r;

@@ -1,5 +1,5 @@
 /* Encodes and decodes DISK, the changes of one disk within an epoch, and DISK_CHECKED. */
-#include "wire/msg.h"
+#include "wire/msg_disk.h"
 
 #include <xxhash.h>
 

@@ -1,5 +1,5 @@
 /* Encodes and decodes DRAIN and DRAIN_STATE, with which a host asks the gateway to drain it. */
-#include "wire/msg.h"
+#include "wire/msg_drain.h"
 
 #include "wire/msg_cursor.h"
 

@@ -1,6 +1,6 @@
 /* Encodes and decodes HASHES_WANT and HASHES, with which the primary learns which pages and disk
  * blocks the standby has already. */
-#include "wire/msg.h"
+#include "wire/msg_hashes.h"
 
 #include <xxhash.h>
 

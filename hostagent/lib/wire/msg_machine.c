@@ -1,5 +1,5 @@
 /* Encodes and decodes MACHINE, the list of the devices and properties of the primary's machine. */
-#include "wire/msg.h"
+#include "wire/msg_machine.h"
 
 #include "wire/msg_cursor.h"
 

@@ -1,6 +1,6 @@
 /* Encodes and decodes the frames that open and end a connection: HELLO, WELCOME, REFUSED (and
  * STREAM_ERROR, which has the same payload as REFUSED). */
-#include "wire/msg.h"
+#include "wire/msg_open.h"
 
 #include "wire/msg_cursor.h"
 

@@ -1,6 +1,6 @@
 /* Encodes and decodes CLAIM and VOTE, which only the peer connection between the two hosts of a VM
  * carries. */
-#include "wire/msg.h"
+#include "wire/msg_peer.h"
 
 #include "wire/msg_cursor.h"
 

@@ -1,5 +1,5 @@
 /* Encodes and decodes RAM_HASH, hashes of pages within an epoch, and RAM_CHECKED. */
-#include "wire/msg.h"
+#include "wire/msg_ram.h"
 
 #include "wire/msg_cursor.h"
 

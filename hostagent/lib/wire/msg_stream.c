@@ -1,6 +1,6 @@
 /* Encodes and decodes the frames of the stream connection: GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE,
  * CLOCK, EPOCH_END. */
-#include "wire/msg.h"
+#include "wire/msg_stream.h"
 
 #include "wire/msg_cursor.h"
 
