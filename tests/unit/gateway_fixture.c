@@ -34,8 +34,8 @@ void fixture_start(void)
 {
 	struct mint_ca *ca = mint_ca_new("test CA");
 
-	/* Every gateway fsyncs its journal; on a busy disk that would take most of a test's
-	 * time. */
+	/* Every gateway calls fsync() for its journal, which on a busy disk would take most of a
+	 * test's time. So use a tmpfs if there is one. */
 	if (access("/dev/shm", W_OK) == 0)
 		(void)setenv("TMPDIR", "/dev/shm", 0);
 	cert_dir = mint_dir_new();

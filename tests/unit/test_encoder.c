@@ -229,9 +229,9 @@ static void equal_pages_are_sent_once(void **state)
 			deliver_again(f);
 		retain_drop(f->retain, epoch);
 		encoder_get_counts(f->encoder, &after);
-		/* There must be at least a few DUPs. More cannot be expected, because pages of
-		 * unfinished units cannot be sources, and all units of an epoch can be unfinished
-		 * at once. */
+		/* There must be at least a few DUPs. More cannot be expected: a page cannot be a
+		 * source while its encoding unit is unfinished, and all units of an epoch can be
+		 * unfinished at once. */
 		assert_true(after.n_dup > before.n_dup + 20);
 	}
 	assert_true(after.n_dup > after.n_raw);
@@ -260,8 +260,8 @@ static void no_duplicates_without_their_feature(void **state)
 	assert_true(encoder_can_resend(f->encoder, ALL_CLASSES));
 }
 
-/* A page that was not announced can already have been a DUP's source, so the encoder gives up the
- * epoch. */
+/* If a page comes that encoder_expect() did not announce, the encoder gives up the epoch, because
+ * an earlier DUP may have copied that page. */
 static void a_page_not_announced_ends_the_epoch(void **state)
 {
 	struct fixture *f = *state;

@@ -177,7 +177,7 @@ static void test_a_disk_whose_server_was_lost(void **state)
 	(void)state;
 	assert_int_equal(resume(0, true), -ESTALE);
 	assert_non_null(strstr(error.text, "did not arrive"));
-	handed.disk[0].disconnections = 1; /* QEMU had disconnected once before the mirror */
+	handed.disk[0].disconnections = 1; /* QEMU disconnected once, before the mirror began */
 	assert_int_equal(resume(0, true), -ESRCH);
 	handed.disk[0].overflows = 1;
 	assert_int_equal(resume(0, true), -ESTALE);

@@ -375,7 +375,7 @@ static void test_standby_is_lost(void **state)
 	lab_down(&lab, BETA);
 	is_refused("move-failed", "control connection");
 	goes_on(term);
-	/* beta keeps its connection, but sends no beats when alpha has let go */
+	/* beta keeps its connection, but has sent no beats for a while when alpha lets go */
 	(void)start(NULL);
 	term = lab.journal.term;
 	lab_move(&lab, BETA);

@@ -5,7 +5,7 @@
 
 static struct lab lab;
 
-/* The standby owes acknowledgements when a protection ends. That does not count in the next
+/* The standby owes acknowledgements when a protection ends. They do not count in the next
  * protection. */
 static void test_debts_end_with_their_term(void **state)
 {
@@ -123,7 +123,7 @@ static void test_old_journal_harms_nobody(void **state)
 		assert_true(lab.replied && !lab.last_reply.ok);
 		assert_string_equal(lab.last_reply.code, "conflict");
 		assert_non_null(strstr(lab.last_reply.text, "`holdfastctl owner web1 HOST`"));
-		/* the text is not cut */
+		/* the end of the text is not cut */
 		assert_non_null(strstr(lab.last_reply.text, "that is gone"));
 	}
 	is_untouched();
@@ -360,8 +360,8 @@ static void test_failed_heals_by_two_voices(void **state)
 	}
 }
 
-/* If an operator says `unprotect`, the VM leaves FAILED, but is not protected again. In a conflict,
- * the VM stays FAILED. */
+/* Both hosts have agreed that alpha stays the primary. If an operator says `unprotect`, the VM
+ * leaves FAILED, but is not protected again. In a conflict, the VM stays FAILED. */
 static void test_failed_heals_as_told(void **state)
 {
 	(void)state;
