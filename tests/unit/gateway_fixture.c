@@ -13,8 +13,8 @@ static struct wire_tls_context *contexts[3];
 size_t fixture_ring_bytes = 4 << 20;
 uint64_t fixture_handshake_ns;
 
-/* Each call advances the clock by a fixed cost, so that the tests do not depend on the real
- * speed. */
+/* Each call advances the clock by fixture_handshake_ns, so that the tests do not depend on the
+ * machine's speed. */
 uint64_t fixture_clock_ns(void)
 {
 	static uint64_t now_ns;

@@ -38,8 +38,7 @@ struct power_lab {
 	struct power power; /* what the standby wrote until its power failed */
 	struct power again; /* what the next agent wrote when it recovered */
 	char fault[300];		     /* why a check failed; "": none failed */
-	/* how many flushes the power failed at, and how many power failures there were, in all
-	 * checks */
+	/* flushes in the records, and power failures simulated, in all checks */
 	unsigned n_flushes, n_failures;
 };
 

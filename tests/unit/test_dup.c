@@ -228,7 +228,8 @@ static void an_ordinary_epoch_copies_what_stays(void **state)
 	assert_int_equal(send_page(f, 90, 17), -2);
 }
 
-/* Contents move through the pages. Most entries of the table are stale at any time. */
+/* Contents move through the pages, so most entries of dup's table are stale at any time. dup must
+ * still find only pages with equal bytes. */
 static void only_equal_bytes_are_found(void **state)
 {
 	struct fixture *f = *state;

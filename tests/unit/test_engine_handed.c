@@ -137,7 +137,7 @@ static void test_a_guest_that_runs(void **state)
 	assert_non_null(strstr(error.text, "run meanwhile"));
 }
 
-/* Hand on a ring to which a writer has meanwhile appended @n_records. @is_lost: QEMU has
+/* Hand on a ring to which a writer has appended @n_records while no program ran. @is_lost: QEMU has
  * disconnected from the ring's server. Returns the result of engine_ring_resume(). */
 static int resume(int n_records, bool is_lost)
 {

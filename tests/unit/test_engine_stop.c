@@ -129,8 +129,8 @@ static void test_an_unanswered_stop_is_remembered(void **state)
 	end();
 }
 
-/* QEMU carries out `stop` only after all writes are done. So no write may wait for room in a
- * ring. */
+/* QEMU carries out `stop` only after all writes are done. So while the engine stops the guest, no
+ * write may wait for room in a ring. */
 static void test_no_write_waits_during_a_stop(void **state)
 {
 	struct engine_disk disk = {0};

@@ -110,7 +110,7 @@ static void test_a_tick_needs_a_report(void **state)
 }
 
 /* The owner may be dead, though its connection has not ended yet. Then the other host's stopped
- * guest is all that is left. */
+ * guest is all that is left. So the gateway waits until the owner is heard. */
 static void test_a_tick_needs_a_live_owner(void **state)
 {
 	(void)state;

@@ -220,8 +220,8 @@ static void test_nobody_watches_under_ask(void **state)
 	lab_run(&lab, AGAIN_MS, 3);
 	report(false, true);
 	is_now(VM_UNPROTECTED, 2);
-	/* An older agent does not say whether it compares. So the gateway waits for that agent's
-	 * report that the guest is covered again. */
+	/* An older agent does not say whether it still compares the guest with what was protected.
+	 * So the gateway waits for that agent's report that the guest is covered again. */
 	lab_start_protected(&lab);
 	report(true, false);
 	lab_settle(&lab);

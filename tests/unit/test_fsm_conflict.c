@@ -11,7 +11,7 @@ static void command(enum vm_command what, uint8_t h, bool may_lose, int off)
 	static uint64_t op_id = 2000000;
 
 	lab.replied = false;
-	/* the lab then allows a promotion that does not begin in PROTECTED */
+	/* With is_forced, the lab allows a promotion that does not begin in PROTECTED. */
 	lab.is_forced = may_lose;
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .command = what, .host = h,
 					       .op_id = ++op_id, .may_lose = may_lose,
@@ -190,7 +190,8 @@ static void is_promoted(uint64_t term)
 	assert_int_equal(lab.journal.term, term);
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
 	lab_settle(&lab);
-	/* a gateway may have granted alpha a lease until now */
+	/* PROMOTE must wait, because a gateway may have granted alpha a lease that has not expired
+	 * yet. */
 	assert_int_equal(lab.last_order[BETA].verb, 0);
 	lab_run(&lab, 400, 3);
 	assert_int_equal(lab.last_order[BETA].verb, WIRE_VERB_PROMOTE);
@@ -377,7 +378,7 @@ static void test_copy_without_a_seat(void **state)
 	is_promoted(4);
 }
 
-/* The gateway dies right after the command, or the promotion fails: the copy is kept, and the
+/* The gateway dies right after `failover --lose`, or the promotion fails: the copy is kept, and the
  * operator can try again. */
 static void test_the_choice_survives(void **state)
 {

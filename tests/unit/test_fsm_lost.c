@@ -23,7 +23,7 @@ static void order_start(void)
 	assert_int_equal(lab.peer[ALPHA].order.verb, WIRE_VERB_START);
 }
 
-/* Alpha goes away, and the start is given up. */
+/* Let alpha stay away until the start is given up. */
 static void lose_alpha(void)
 {
 	lab_down(&lab, ALPHA);
@@ -57,7 +57,7 @@ static void test_given_up(void **state)
 	is_now(VM_FAILED, ALPHA, 2);
 }
 
-/* Alpha may run the guest. So beta is started only when alpha is off for certain. */
+/* Alpha got START, so it may run the guest. Beta is started only when alpha is off for certain. */
 static void test_the_other_host(void **state)
 {
 	(void)state;
@@ -83,7 +83,7 @@ static void test_the_other_host(void **state)
 	is_now(VM_UNPROTECTED, BETA, 3);
 }
 
-/* Alpha was away for a moment only. It gets the order again, in the same term. */
+/* Alpha was away for a moment only. It gets START again, in the same term. */
 static void test_back_soon(void **state)
 {
 	(void)state;

@@ -333,7 +333,8 @@ static void test_late_order(void **state)
 	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
 	lab_report(&lab, ALPHA);
 	goes_on(term);
-	/* alpha lets go once more, although its last order was PROTECT */
+	/* alpha lets go once more, although its last order was PROTECT, and is told again to go
+	 * on */
 	lab.peer[ALPHA].is_let_go = true;
 	lab_report(&lab, ALPHA);
 	goes_on(term);

@@ -110,7 +110,8 @@ static void test_old_journal_harms_nobody(void **state)
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	live_on();
 	is_untouched();
-	/* Nothing changes while beta is away, even if a verdict or another command comes. */
+	/* Nothing changes if beta is away for a while, if alpha reports a verdict, or if an
+	 * operator gives other commands than `owner`. */
 	lab_down(&lab, 1);
 	live_on();
 	lab_up(&lab, 1);
