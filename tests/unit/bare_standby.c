@@ -36,8 +36,8 @@ void bare_standby_open(struct bare_standby *x)
 	struct standby *sb = &x->sb;
 
 	memset(x, 0, sizeof(*x));
-	/* Use tmpfs, as in production: on a disk, each atomic replacement of a file would wait for
-	 * the disk. */
+	/* Use a tmpfs if there is one, as production does. On a disk, each atomic replacement of a
+	 * file would wait for the disk. */
 	strcpy(x->dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/holdfast-test-XXXXXX"
 						     : "/tmp/holdfast-test-XXXXXX");
 	NEED(mkdtemp(x->dir));

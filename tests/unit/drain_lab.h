@@ -31,7 +31,7 @@ static struct {
 	uint64_t now_ns;
 	/* for each VM: the number of DRAIN_ACT_MOVE actions */
 	size_t asked[N_MAX];
-	size_t ended[N_MAX]; /* the same for DRAIN_ACT_END_COPY */
+	size_t ended[N_MAX]; /* for each VM: the number of DRAIN_ACT_END_COPY actions */
 	unsigned int n_stores, n_replies;
 	bool ok;
 	char code[32], text[VM_TEXT_MAX], said[DRAIN_ACTIONS_MAX * VM_TEXT_MAX];

@@ -214,7 +214,9 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 		assert_int_equal(end.n_frames, s->n_frames);
 		assert_int_equal(end.n_records, s->n_records);
 		assert_int_equal(end.payload_bytes, s->payload_bytes);
-		/* By the wire format, the last piece of the blob is padded with zeros. */
+		/* The next epoch's DEVICE frames change this blob. By the wire format, the bytes
+		 * after its end are then zero, so clear what an earlier, longer blob has left
+		 * there. */
 		memset(s->blob + s->blob_size, 0, BLOB_MAX - s->blob_size);
 		s->is_ended = true;
 		break;

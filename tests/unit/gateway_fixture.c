@@ -13,8 +13,8 @@ static struct wire_tls_context *contexts[3];
 size_t fixture_ring_bytes = 4 << 20;
 uint64_t fixture_handshake_ns;
 
-/* Each call advances the clock by a fixed cost, so that the tests do not depend on the real
- * speed. */
+/* Each call advances the clock by fixture_handshake_ns, so that the tests do not depend on the
+ * machine's speed. */
 uint64_t fixture_clock_ns(void)
 {
 	static uint64_t now_ns;
@@ -34,8 +34,8 @@ void fixture_start(void)
 {
 	struct mint_ca *ca = mint_ca_new("test CA");
 
-	/* Every gateway fsyncs its journal; on a busy disk that would take most of a test's
-	 * time. */
+	/* Every gateway calls fsync() for its journal, which on a busy disk would take most of a
+	 * test's time. So use a tmpfs if there is one. */
 	if (access("/dev/shm", W_OK) == 0)
 		(void)setenv("TMPDIR", "/dev/shm", 0);
 	cert_dir = mint_dir_new();

@@ -53,7 +53,7 @@ struct wire_tls_context *mint_context(const char *dir, const char *ca_file, cons
 				      enum wire_tls_side side);
 
 /* Make what most tests need: a client context for host a and a server context for gateway gw, with
- * certificates of one CA. The caller frees both. All files are removed. */
+ * certificates of one CA. The caller frees both. No files are left. */
 void mint_two(struct wire_tls_context **ret_agent, struct wire_tls_context **ret_gateway);
 
 #endif

@@ -106,7 +106,9 @@ static inline void pattern_pair(unsigned int kind, uint64_t *state, uint8_t *old
 		for (i = pattern_random(state) % 3; i < PAGE_BYTES; i += kind - 8)
 			pattern_touch(state, new, i);
 		break;
-	case 13: /* changes at the edges of lines and of the page, and lengths around 127 */
+	/* changes at the edges of 64-byte lines and of the page, so that runs and gaps have lengths
+	 * around 127, the longest that one byte holds (xrle.h) */
+	case 13:
 		for (i = 0; i < 64; i++) {
 			uint64_t choice = pattern_random(state) % 8;
 

@@ -58,7 +58,7 @@ static void add_small(struct power_lab *lab, unsigned disk)
 		records[i].bytes = 1 + fixture_roll(lab->x, 2500);
 		records[i].offset = fixture_roll(lab->x, DISK_BYTES - records[i].bytes);
 	}
-	/* Each epoch changes each disk, so no two epochs have the same disks. */
+	/* Each epoch changes the end of each disk, so no two epochs have the same disks. */
 	records[n] = (struct wire_disk_record){
 		.op = WIRE_DISK_WRITE, .bytes = 600, .offset = DISK_BYTES - 600};
 	add_records(lab, disk, records, n + 1);
@@ -162,8 +162,8 @@ static void mark(struct power_lab *lab, enum mark mark)
 	lab->epochs[lab->n_epochs].is_acked |= mark == MARK_ACKED;
 }
 
-/* Apply the complete epoch. If power_fault.late names a file, its changes are made only after that,
- * and only then is the epoch acknowledged. */
+/* Apply the epoch that is now complete. The epoch is marked as acknowledged before that; but if
+ * power_fault.late names a file, only after that file's changes were made. */
 static int apply(struct power_lab *lab, struct error *ret_why)
 {
 	struct epochlog *log = &lab->x->log;
@@ -375,9 +375,9 @@ static int check_claim(struct power_lab *lab, const struct moment *m, uint64_t c
 }
 
 /* Recover the files in lab->left, and check the result. Returns 0 in two cases: the disks are those
- * of the epoch that the log names, and it may be this epoch (check_claim()); or the log names no
- * epoch, and it need not (may_be_silent()). Otherwise returns -1, and lab->fault says what is
- * wrong. */
+ * of the epoch that the log names, and the log may name this epoch (check_claim()); or the log
+ * names no epoch, and it need not (may_be_silent()). Otherwise returns -1, and lab->fault says what
+ * is wrong. */
 static int check_recovery(struct power_lab *lab, const struct moment *m)
 {
 	struct disklog_state found = {.is_empty = true};
@@ -403,7 +403,7 @@ static int check_second_failure(struct power_lab *lab, const struct moment *m)
 
 	power_done(&lab->again);
 	power_start(&lab->again, lab->left, power_roll(&lab->power, 1u << 16));
-	(void)recover(lab, &found, &error); /* the second recovery checks the result */
+	(void)recover(lab, &found, &error); /* check_recovery() below checks the next recovery */
 	power_stop(&lab->again);
 	end = power_roll(&lab->again, (uint32_t)lab->again.n_ops + 1);
 	power_rewind(&lab->again);

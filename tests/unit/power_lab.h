@@ -33,12 +33,13 @@ struct power_lab {
 	bool has_log; /* disk_durability is standby or both */
 	char log_path[80], left[80];
 	struct epoch epochs[EPOCHS_MAX + 1]; /* as fed; [0]: the disks before the first epoch */
-	unsigned n_epochs;		     /* index of the last one */
+	unsigned n_epochs;		     /* index of the last epoch */
 	unsigned n_errors;		     /* epochs that were not taken or not applied */
 	struct power power; /* what the standby wrote until its power failed */
 	struct power again; /* what the next agent wrote when it recovered */
 	char fault[300];		     /* why a check failed; "": none failed */
-	unsigned n_flushes, n_failures;	     /* sums over all checks */
+	/* flushes in the records, and power failures simulated, in all checks */
+	unsigned n_flushes, n_failures;
 };
 
 /* Set up for cmocka. On return, *state is a struct power_lab. */

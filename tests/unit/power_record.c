@@ -409,7 +409,8 @@ static void flush_write(struct power *power, const struct power_op *op)
 	struct power_file *file = &power->files[op->file];
 	size_t at = (size_t)op->sector * POWER_SECTOR;
 
-	/* A later write may have changed these sectors: a flush writes the current content. */
+	/* Copy the current content, not the op's data: a later write may have changed these
+	 * sectors, and a flush writes what they have now. */
 	memcpy(file->disk + at, file->now + at, (size_t)op->n_sectors * POWER_SECTOR);
 	if (end_of(op) > file->disk_size)
 		file->disk_size = end_of(op);

@@ -55,9 +55,9 @@ struct power_op {
 struct power_file {
 	ino_t inode;
 	char name[16];      /* the current name */
-	/* the name on the disk; "": the file has none there */
+	/* the name on the disk; "": the file has no name there */
 	char disk_name[16];
-	uint8_t *now, *disk; /* current content; content that is surely on the disk */
+	uint8_t *now, *disk; /* current content; what is surely on the disk */
 	uint8_t *left;             /* content that a power failure leaves: for power_leave() only */
 	size_t now_size, disk_size;
 	size_t room;	/* bytes allocated for each of now, disk and left */
@@ -69,7 +69,8 @@ struct power {
 	unsigned n_files;
 	struct power_op *ops;
 	size_t n_ops, room;
-	struct power_op *late; /* see power_fault.late */
+	/* ops of the file power_fault.late, until power_release_late() records them in `ops` */
+	struct power_op *late;
 	size_t n_late, late_room;
 	size_t at;	/* number of ops that power_advance() has let happen */
 	size_t named;	/* index of the first op that no POWER_FLUSH_NAMES covers */
@@ -78,7 +79,8 @@ struct power {
 
 /* What goes wrong in the recorded program. `name` is a file's name. */
 struct power_fault {
-	/* Mistakes that a program could make; for tests of the tests. NULL: none. */
+	/* Mistakes that the standby could make. Tests show with them that the lab finds such
+	 * mistakes. NULL: no mistake. */
 	const char *no_flush; /* flushes of this file do nothing */
 	const char *late;     /* changes of this file happen only in power_release_late() */
 

@@ -112,7 +112,8 @@ static inline pid_t qemu_start_process(struct qemu_shared *shared, const char *p
 		close(pipe_fds[0]);
 		return listens ? pid : -1;
 	}
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* end this process even if the test fails */
+	/* The kernel kills this process when the test ends, however it ends. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* the socket is made in this process, so that its credentials name this process */
 	listener = monitor_listen(path);
 	if (listener >= 0 && write(pipe_fds[1], &byte, 1) == 1)

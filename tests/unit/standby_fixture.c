@@ -79,8 +79,8 @@ int fixture_setup(void **state)
 	struct fixture *x = calloc(1, sizeof(*x));
 	struct wire_geometry g;
 
-	/* Use tmpfs, as in production: on a disk, each atomic replacement of a file would wait for
-	 * the disk. */
+	/* Use a tmpfs if there is one, as production does. On a disk, each atomic replacement of a
+	 * file would wait for the disk. */
 	strcpy(x->dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/holdfast-test-XXXXXX"
 						     : "/tmp/holdfast-test-XXXXXX");
 	assert_non_null(mkdtemp(x->dir));
@@ -329,7 +329,7 @@ static void refuses(struct fixture *x, const struct fixture_lie *lie, uint32_t g
 	assert_int_equal(epochlog_complete(&x->log), 1);
 	snprintf(part, sizeof(part), "%s/epoch-2.part", x->dir);
 	assert_int_equal(access(part, F_OK), -1);
-	epochlog_reset(&x->log); /* as when the connection is closed after an error */
+	epochlog_reset(&x->log); /* done when the connection is closed after an error */
 }
 
 void fixture_refuses(struct fixture *x, const struct fixture_lie *lies, size_t n)

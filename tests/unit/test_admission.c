@@ -136,7 +136,7 @@ static void test_known_addresses_stay(void **state)
 	pump();
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
-	/* Known addresses have now opened as many connections as are allowed. A stranger is then
+	/* Connections from known addresses now take as many places as there are. A stranger is then
 	 * refused. A known address that connects again loses its own older connection. */
 	for (size_t i = 0; i < N_SILENT; i++)
 		silent[i].session = session_free(silent[i].session, f.now_ns);
@@ -149,8 +149,9 @@ static void test_known_addresses_stay(void **state)
 	assert_null(silent[1].session);
 }
 
-/* Each handshake step costs 5 ms. When the budget is used up, strangers' handshakes stop, but a
- * known host's handshake continues. Later, each stranger's handshake continues in turn. */
+/* Each handshake step costs 5 ms, and all handshakes together may use a fifth of the loop's time.
+ * When this budget is used up, strangers' handshakes stop, but a known host's handshake continues.
+ * Later, each stranger's handshake continues in turn. */
 static void test_handshakes_have_a_budget(void **state)
 {
 	unsigned int n_up = 0;
@@ -191,8 +192,8 @@ static void test_handshakes_have_a_budget(void **state)
 	assert_int_equal(f.sessions->admission.n_waiting, 0);
 	for (size_t i = 0; i < 12; i++)
 		assert_true(wire_tls_is_established(silent[i].tls));
-	/* The handshakes take about 20 steps of at least 5 ms each, and get a fifth of the loop's
-	 * time. */
+	/* The 12 handshakes take about 20 steps of at least 5 ms, for which they get only a fifth
+	 * of the time. */
 	assert_true(f.now_ns - began_ns > 300 * MS);
 }
 
@@ -266,8 +267,8 @@ static void test_limits_follow_what_is_configured(void **state)
 	assert_int_equal(f.sessions->config.n_handshakes_max, 40);
 }
 
-/* Open sessions fill all slots, and one of them is dead. The host of the dead session may connect
- * again at once; every other host is refused. */
+/* Open sessions fill all slots, and alpha's has been silent for beat_timeout, so it counts as dead.
+ * alpha may connect again at once; every other host is refused. */
 static void test_a_dead_session_keeps_no_slot_from_its_host(void **state)
 {
 	(void)state;

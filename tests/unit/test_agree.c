@@ -74,7 +74,8 @@ static void test_vote(void **state)
 	NO("complete epoch here is 0", s.complete_epoch = 0, 5, WIRE_CLAIM_DIRECT, 0);
 }
 
-/* The standby's answer to a claim was lost, so the primary sends the same claim again. */
+/* The standby's answer to a claim was lost, so the primary sends the same claim again. The standby
+ * must vote for it again. */
 static void test_vote_again(void **state)
 {
 	struct agree_standby s = good;

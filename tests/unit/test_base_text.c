@@ -58,7 +58,7 @@ static void test_short(void **state)
 	assert_string_equal(text, "a lon...; short");
 }
 
-/* Texts that error_set() and wire_text_format() cut to the size of their own buffers. */
+/* error_set() and wire_text_format() cut a text that is too long for their own buffers. */
 static void test_limits(void **state)
 {
 	char text[WIRE_TEXT_MAX + 1], many[2 * WIRE_TEXT_MAX + 1] = "";

@@ -225,7 +225,7 @@ static void check_malformed(void)
 		{"", 0},
 		{LINE0, 7},
 		{"\0\0\0\0\0\0\0\0", 8},		  /* no line */
-		{LINE0, 8},				  /* no words, no whole bits */
+		{LINE0, 8},				  /* the bytes before `lines` are missing */
 		{"\x01\x00" LINE0, 10},			  /* no mask */
 		{"\x01\x01\x00" LINE0, 11},		  /* no byte */
 		{"\x09\x09\x01\x01\x00" LINE0, 13},	  /* a byte too many */
@@ -236,7 +236,7 @@ static void check_malformed(void)
 		{"\x09\x01\x01\x01" LINE0, 12},	  /* a whole line needs 64 bytes */
 		/* the mask names two bytes, but only one follows */
 		{"\x09\x03\x01\x00" LINE0, 12},
-		/* `lines` names 64 changed lines */
+		/* `lines` names 64 changed lines, but the rest is for one */
 		{"\x09\x01\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff", 12},
 	};
 

@@ -262,7 +262,9 @@ static void a_pause_that_goes_on_after_its_seal_is_given_back(void **state)
 			clock_rules_resumed(&w.rules, &w.words);
 		}
 		if (!is_proved) {
-			assert_int_equal(w.rules.n_set, 0); /* one pause gives one proof */
+			/* set() was called twice in each pause, but one pause gives only one
+			 * proof. */
+			assert_int_equal(w.rules.n_set, 0);
 			assert_true(w.rules.lost_ns > 9 * S);
 			continue;
 		}
@@ -273,8 +275,8 @@ static void a_pause_that_goes_on_after_its_seal_is_given_back(void **state)
 	}
 }
 
-/* Memory that does not hold the clock must never be written. The test tries a wrong offset, a
- * counter that stands still, and a counter of instructions. */
+/* Memory that does not hold the clock must never be written. Instead of the clock, the test puts
+ * there a wrong offset, a counter that stands still, or a counter of instructions. */
 static void what_is_no_clock_is_never_written(void **state)
 {
 	struct world w;
@@ -333,8 +335,9 @@ static void a_pause_by_somebody_else_is_not_given_back(void **state)
 	assert_true(w.rules.lost_ns < MS);
 }
 
-/* Another party has already stopped the guest when we order our pause. The rules see this: the
- * guest's clock stopped before the order was sent. */
+/* Another party has already stopped the guest when we order our pause. The rules see this, because
+ * the guest's clock stopped before the order was sent. They do not give back the time of this
+ * pause. */
 static void a_pause_that_was_there_before_ours_is_not_given_back(void **state)
 {
 	uint64_t sent_ns;
@@ -437,7 +440,8 @@ static void the_last_minute_is_what_counts(void **state)
 	for (uint64_t ms = 30000; ms <= 75000; ms += 10) /* 45 s without loss */
 		clock_loss_note(&loss, 100 * S + ms * MS, lost_ns);
 	assert_in_range((uint64_t)(clock_loss_percent(&loss, 175 * S, lost_ns) * 100), 950, 1050);
-	/* Since then, most of the lost time has been given back to the clock. */
+	/* If most of the lost time has been given back to the clock since then, no loss is
+	 * reported. */
 	assert_true(clock_loss_percent(&loss, 175 * S, lost_ns / 4) == 0);
 	/* The alarm is raised at the limit and ends below half of it. */
 	assert_false(clock_loss_alarm(&loss, 4.9, 5));

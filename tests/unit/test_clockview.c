@@ -104,7 +104,8 @@ static void an_epoch_that_tells_nothing_has_no_clock(void **state)
 	epoch(&view, 2000 * S, 2000 * S + 3 * MS);
 	assert_true(clockview_wanted(&view, 2001 * S, &wanted));
 	clockview_begin(&view);
-	/* this epoch had no CLOCK, and the earlier CLOCK belongs to another epoch's state */
+	/* No CLOCK came for this epoch. The CLOCK of the earlier epoch does not fit this epoch's
+	 * state. */
 	clockview_complete(&view);
 	assert_false(clockview_wanted(&view, 2001 * S, &wanted));
 	clockview_reset(&view);

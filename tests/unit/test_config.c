@@ -212,7 +212,7 @@ static void test_nul_long_line_and_long_file(void **state)
 	assert_int_equal(parse("[host]\nname=a\0b\n", 16, &s, &error), -EINVAL);
 	assert_non_null(strstr(error.text, "t.ini:2: byte 0x00"));
 
-	/* A comment can be of any length; a setting cannot. */
+	/* A comment can be of any length; a line with a setting cannot. */
 	memset(text + used, 'x', sizeof(text) - used);
 	assert_int_equal(parse(text, sizeof(text), &s, &error), 0);
 	text[used - 2] = '\t';

@@ -23,17 +23,23 @@
 #define CONNECTIONS_MAX 16
 
 enum end {
-	CLOSES, /* with TLS's closing alert */
-	DROPS,	/* without it */
-	STAYS,	/* never */
+	CLOSES, /* the gateway closes the connection with TLS's closing alert */
+	DROPS,	/* the gateway closes the connection without that alert */
+	STAYS,	/* the gateway keeps the connection open */
 };
 
 static const struct script {
-	unsigned int answers_ms, ends_ms; /* how long the gateway waits before it does that */
+	/* how long the gateway waits before it sends `answer`, and after that before it ends the
+	 * connection */
+	unsigned int answers_ms, ends_ms;
+	/* how the gateway ends the connection */
 	enum end end;
 	const char *answer;
-	const char *later; /* it says this just before it ends the connection; NULL: nothing */
-	enum end look; /* what becomes of a second connection, with `status`: CLOSES answers it */
+	const char *later; /* sent just before the connection is ended; NULL: nothing */
+	/* What happens to a second connection, on which holdfastctl asks for `status` after
+	 * look_ms. CLOSES: it is answered, then closed; DROPS: it is closed without an answer. Both
+	 * close with TLS's alert. */
+	enum end look;
 } *script;
 
 static char *dir, said[4096];
@@ -210,8 +216,9 @@ static int ask(const struct script *s, const char *words)
 	"{\"wall\":0,\"vm\":\"web1\",\"kind\":\"state\",\"from\":\"\",\"to\":\"\"," \
 	"\"text\":\"" text "\"}\n"
 
-/* The answer is one line, so its arrival is the end, whatever becomes of the connection. The first
- * answer comes after the first wait (look_ms) is over. */
+/* The answer is one line, so holdfastctl ends when it has arrived, whatever happens to the
+ * connection. The first script answers only after look_ms (500), when holdfastctl has already asked
+ * for `status` on a second connection. */
 static void test_the_answer_ends_it(void **state)
 {
 	static const struct script scripts[] = {
@@ -253,12 +260,13 @@ static void test_no_answer(void **state)
 	assert_non_null(strstr(said, "closed the connection without an answer"));
 	assert_int_equal(ask(&hangs, "stats"), 1);
 	assert_non_null(strstr(said, "no answer from 127.0.0.1:"));
-	/* the gateway does not answer the second connection either */
+	/* After look_ms without an answer to `protect`, holdfastctl asks for `status` on a second
+	 * connection. The gateway does not answer that either. */
 	assert_int_equal(ask(&hangs, "protect web1"), 1);
 	assert_non_null(strstr(said, "without an answer"));
 }
 
-/* The first line says how many events follow. */
+/* The first line says how many events follow. If fewer come, holdfastctl fails. */
 static void test_events(void **state)
 {
 	static const char all[] = "{\"ok\":true,\"events\":2,\"follow\":false}\n"
@@ -282,7 +290,8 @@ static void test_events(void **state)
 	assert_non_null(strstr(said, "state: one\n"));
 }
 
-/* Nobody reads any more, or the disk is full. */
+/* holdfastctl must not wait for ever when nobody reads its output any more. If its output cannot be
+ * written because the disk is full, it fails. */
 static void test_nobody_reads(void **state)
 {
 	static const struct script follows = {

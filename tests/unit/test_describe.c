@@ -76,7 +76,7 @@ static void test_a_younger_gateway(void **state)
 	assert_false(obeys_younger());
 	fleet_obeys_younger(f.fleet, host, f.fleet->config.incarnation + 1, f.now_ns, &error);
 	assert_true(obeys_younger());
-	host->control = &link; /* the host has obeyed this gateway since */
+	host->control = &link; /* the host is connected to this gateway now, so it obeys it */
 	assert_false(obeys_younger());
 	host->control = NULL;
 	f.fleet->config.incarnation += 2; /* this gateway takes over, and is the younger one now */

@@ -28,7 +28,7 @@
 #define STANDBY	  0x200u /* the standby's stream is down */
 #define CLIENTS	  0x400u /* no client uses the guest */
 #define COPY      0x800u /* no epoch is made: the agent reports that the disks are copied again */
-#define STUCK	  0x1000u /* such a copy of the disks makes no progress */
+#define STUCK	  0x1000u /* with COPY: the copy of the disks makes no progress */
 #define DEAD_HOST (KERNEL | AGENT | GUEST | PORT)
 
 struct world {

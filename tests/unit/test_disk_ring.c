@@ -137,7 +137,7 @@ static void *append_one(void *arg)
 }
 
 /* Start a thread that appends one record. Returns when the thread waits for room in the ring, or
- * when it no longer waits. (A wait in the ring's last quarter is over after some ms.) */
+ * when it has appended the record. (A wait in the ring's last quarter is over after some ms.) */
 static pthread_t start_waiting(struct fixture *f)
 {
 	pthread_t thread;
@@ -177,7 +177,7 @@ static void test_slow(void **state)
 	fill_up(f, f->ring->soft_bytes / 4 * 3);
 	assert_int_equal(counts_of(f).waits_ns, 0);
 	start_ns = clock_mono_ns();
-	append_one(f); /* one record of a whole block: its header counts too */
+	append_one(f); /* a block and its header, so at least DISK_RING_SLOW_NS */
 	assert_true(clock_mono_ns() - start_ns >= DISK_RING_SLOW_NS);
 	assert_true(counts_of(f).waits_ns >= DISK_RING_SLOW_NS);
 	/* Appends during a seal do not wait. */
@@ -273,7 +273,7 @@ static void test_overflow(void **state)
 	append(f, DISK_WRITE, 5 * BLOCK, BLOCK, f->data + 1);
 	assert_true(clock_mono_ns() - start_ns >= DISK_RING_WAIT_NS);
 	assert_int_equal(counts_of(f).overflows, 1);
-	/* As long as there is no room, later appends do not wait. */
+	/* After an overflow, appends do not wait until one has found room again. */
 	start_ns = clock_mono_ns();
 	for (int i = 0; i < 100; i++)
 		append(f, DISK_WRITE, 5 * BLOCK, BLOCK, f->data + 2 + i);

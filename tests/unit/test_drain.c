@@ -2,8 +2,8 @@
  * stored. */
 #include "drain_lab.h"
 
-/* A drain moves the guests one after another, then ends the copies. When this is stored on the
- * disk, the operator gets the reply. */
+/* A drain moves the guests one after another, then ends the copies. When the disk has the record
+ * that the host is drained, the operator gets the reply. */
 static void test_drains(void **state)
 {
 	(void)state;
@@ -82,7 +82,8 @@ static void test_cannot_move(void **state)
 	assert_int_equal(lab.d.phase, DRAIN_DONE);
 }
 
-/* An operator cannot drain both hosts of a VM. A host that goes down is drained all the same. */
+/* An operator cannot drain both hosts of a VM. But if a host is told to go down, the guard drains
+ * it even then. */
 static void test_nowhere(void **state)
 {
 	(void)state;
@@ -289,7 +290,7 @@ static void test_guard_limit(void **state)
 	guard(30 * S);
 	tick(24 * S);
 	assert_int_equal(lab.d.phase, DRAIN_MOVING);
-	tick(2 * S); /* the rest of the time is for ending the copies */
+	tick(2 * S); /* the rest of the 30 s is for ending the copies */
 	assert_int_equal(lab.d.phase, DRAIN_COPIES);
 	assert_true(lab.d.vms[0].is_left);
 	assert_int_equal(lab.ended[1], 1);

@@ -78,8 +78,9 @@ static void test_guard_again(void **state)
 	assert_int_equal(lab.n_replies, 1);
 }
 
-/* The same after a drain by the guard, after which the host has not gone down. A copy that cannot
- * be ended delays the host only until the time limit. The next boot ends the drain. */
+/* The guard has drained the host, but the host has not gone down. It is told again to go down, and
+ * now has a copy that cannot be ended. The copy delays the host only until the time limit. The next
+ * boot ends the drain. */
 static void test_guard_twice(void **state)
 {
 	(void)state;
@@ -200,8 +201,8 @@ static void test_leave_copy(void **state)
 	}
 }
 
-/* The same, but the host is told to go down meanwhile, so the drain cannot be given up. The
- * operator gets an error that names the copy. */
+/* As in test_leave_copy(), a drain with --leave cannot end a copy. But now the host is told to go
+ * down, so the drain cannot be given up. The operator gets an error that names the copy. */
 static void test_leave_copy_goes_down(void **state)
 {
 	(void)state;

@@ -141,7 +141,9 @@ static void test_copy_left(void **state)
 	struct fleet_vm *vm = f.fleet->vms[0];
 
 	(void)state;
-	vm->fsm.record.state = VM_PROTECTED; /* alpha has not reported that it runs the guest */
+	/* alpha has not reported that it runs the guest, so beta's copy may be needed and is not
+	 * ended */
+	vm->fsm.record.state = VM_PROTECTED;
 	send_drain(&beta, WIRE_DRAIN_GOES_DOWN, 4, 0x11);
 	pass(3000);
 	assert_int_equal(phase("beta"), DRAIN_COPIES);

@@ -13,7 +13,8 @@ static void is_given_up(const char *words)
 	lab.n_replies = 0;
 }
 
-/* Nobody has agreed to a guest without a copy. The third host fails while the drain waits. */
+/* The operator has not agreed to guests without a copy. The drain waits, and the third host fails.
+ * Until it is back, the drain neither moves a guest nor ends a copy. */
 static void test_third_is_lost(void **state)
 {
 	(void)state;
@@ -108,7 +109,8 @@ static void test_move_without_third(void **state)
 	assert_int_equal(lab.asked[0], 1);
 }
 
-/* The spare itself is drained, and the VM needs it. */
+/* A drain of the spare is refused if the VM needs the spare for its copy, because no other host can
+ * keep it. */
 static void test_spare_is_needed(void **state)
 {
 	(void)state;

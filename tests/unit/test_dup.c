@@ -106,7 +106,7 @@ static void a_full_epoch_copies_what_it_sent(void **state)
 	assert_int_equal(send_page(f, 2, 7), 1);
 	/* the source is the newest page with these bytes, which stays in the reference longest */
 	assert_int_equal(send_page(f, 3, 7), 2);
-	assert_int_equal(send_page(f, 3, 8), -1); /* the next round of the same epoch */
+	assert_int_equal(send_page(f, 3, 8), -1); /* page 3 again, in the next round of the epoch */
 	assert_int_equal(send_page(f, 4, 8), 3);
 	/* the table names page 3 for these bytes, but page 3 has changed since */
 	assert_int_equal(send_page(f, 5, 7), -1);
@@ -228,7 +228,8 @@ static void an_ordinary_epoch_copies_what_stays(void **state)
 	assert_int_equal(send_page(f, 90, 17), -2);
 }
 
-/* Contents move through the pages. Most entries of the table are stale at any time. */
+/* Contents move through the pages, so most entries of dup's table are stale at any time. dup must
+ * still find only pages with equal bytes. */
 static void only_equal_bytes_are_found(void **state)
 {
 	struct fixture *f = *state;

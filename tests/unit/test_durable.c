@@ -129,7 +129,8 @@ struct lab {
 	struct durable durable;
 	char log_path[80], saved[80];
 	struct epoch epochs[EPOCHS_MAX + 1]; /* by epoch number; [0]: before the first epoch */
-	unsigned *acked;		     /* shared with children */
+	/* number of the newest acknowledged epoch; in memory shared with child processes */
+	unsigned *acked;
 	uint64_t generations;
 };
 
@@ -202,7 +203,7 @@ static void make_epoch(struct lab *lab, char kind)
 		add_write(lab, i * 64, LARGE_BYTES, (uint8_t)rand());
 	if (kind != 'e')
 		add_write(lab, fixture_roll(x, DISK_BYTES - 3000), 3000, (uint8_t)rand());
-	/* a sector that the neighbouring epochs do not write */
+	/* Also write a sector that the epochs before and after this one do not write. */
 	if (kind != 'e')
 		add_write(lab, DISK_BYTES - SECTOR * (1 + x->feed.epoch % 2), 16, (uint8_t)rand());
 	memset(reference, 0, sizeof(reference));
@@ -449,7 +450,8 @@ static void test_an_entry_without_an_epoch(void **state)
 		died = run_cut(lab, n);
 		if (*lab->acked == 2) {
 			n_lost++;
-			/* The guest writes the old bytes again, and then writes elsewhere. */
+			/* The epoch was not acknowledged. If the standby did not apply it either,
+			 * the guest goes on from its state before the epoch. */
 			fixture_open(lab->x);
 			f->epoch = lab->x->rf.meta.applied_epoch;
 			fixture_close(lab->x);

@@ -176,8 +176,8 @@ static void test_a_log_without_flushes_is_found(void **state)
 	finds(*state, "no flush of the log");
 }
 
-/* The lab finds an image that is never flushed: the log's other half may be used only after all
- * images are on the disk. */
+/* The lab must find that an image is never flushed. (The log may write to its other half only when
+ * all images are on the disk.) */
 static void test_an_image_without_flushes_is_found(void **state)
 {
 	power_fault.no_flush = "vdb.raw";

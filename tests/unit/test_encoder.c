@@ -229,9 +229,9 @@ static void equal_pages_are_sent_once(void **state)
 			deliver_again(f);
 		retain_drop(f->retain, epoch);
 		encoder_get_counts(f->encoder, &after);
-		/* There must be at least a few DUPs. More cannot be expected, because pages of
-		 * unfinished units cannot be sources, and all units of an epoch can be unfinished
-		 * at once. */
+		/* There must be at least a few DUPs. More cannot be expected: a page cannot be a
+		 * source while its encoding unit is unfinished, and all units of an epoch can be
+		 * unfinished at once. */
 		assert_true(after.n_dup > before.n_dup + 20);
 	}
 	assert_true(after.n_dup > after.n_raw);
@@ -249,7 +249,7 @@ static void no_duplicates_without_their_feature(void **state)
 	}
 	encoder_get_counts(f->encoder, &counts);
 	assert_int_equal(counts.n_dup, 0);
-	/* With the feature on, a retained epoch can be resent only to a standby with the
+	/* With the feature DUP on, a retained epoch can be resent only to a standby that has this
 	 * feature. */
 	encoder_set_features(f->encoder, ALL_CLASSES);
 	encode_repeated(f, 5, false);
@@ -260,8 +260,8 @@ static void no_duplicates_without_their_feature(void **state)
 	assert_true(encoder_can_resend(f->encoder, ALL_CLASSES));
 }
 
-/* A page that was not announced can already have been a DUP's source, so the encoder gives up the
- * epoch. */
+/* If a page comes that encoder_expect() did not announce, the encoder gives up the epoch, because
+ * an earlier DUP may have copied that page. */
 static void a_page_not_announced_ends_the_epoch(void **state)
 {
 	struct fixture *f = *state;
@@ -488,7 +488,8 @@ static void what_the_standby_has_is_kept(void **state)
 	for (uint64_t epoch = 1; epoch <= EPOCHS; epoch++) {
 		for (int i = 0; i < 60; i++)
 			fixture_change_page(f->pages + (size_t)(rand() % N_PAGES) * 4096);
-		for (size_t i = 0; i < 20; i++) /* 20 equal pages, without DUP records */
+		/* 20 equal pages. With KEEP records in the epoch, no DUP record is allowed. */
+		for (size_t i = 0; i < 20; i++)
 			memcpy(f->pages + (N_PAGES - 1 - i) * 4096, f->pages + (size_t)700 * 4096,
 			       4096);
 		hash_standby(f, epoch, hash);

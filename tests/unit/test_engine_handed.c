@@ -137,7 +137,7 @@ static void test_a_guest_that_runs(void **state)
 	assert_non_null(strstr(error.text, "run meanwhile"));
 }
 
-/* Hand on a ring to which a writer has meanwhile appended @n_records. @is_lost: QEMU has
+/* Hand on a ring to which a writer has appended @n_records while no program ran. @is_lost: QEMU has
  * disconnected from the ring's server. Returns the result of engine_ring_resume(). */
 static int resume(int n_records, bool is_lost)
 {
@@ -177,7 +177,7 @@ static void test_a_disk_whose_server_was_lost(void **state)
 	(void)state;
 	assert_int_equal(resume(0, true), -ESTALE);
 	assert_non_null(strstr(error.text, "did not arrive"));
-	handed.disk[0].disconnections = 1; /* QEMU had disconnected once before the mirror */
+	handed.disk[0].disconnections = 1; /* QEMU disconnected once, before the mirror began */
 	assert_int_equal(resume(0, true), -ESRCH);
 	handed.disk[0].overflows = 1;
 	assert_int_equal(resume(0, true), -ESTALE);

@@ -84,7 +84,7 @@ static int end_qemu(void **state)
 	return kill(qemu, SIGKILL) == 0 && waitpid(qemu, NULL, 0) == qemu ? 0 : -1;
 }
 
-/* An engine with facts about a guest that has one device, "rng0". It has no taps, no disks. */
+/* Set up an engine with facts about a guest that has one device, "rng0", no taps and no disks. */
 static void begin(const char *const *script)
 {
 	static int listener;

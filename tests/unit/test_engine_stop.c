@@ -23,7 +23,7 @@
 #define EVENT(name) "{\"event\":\"" name "\",\"data\":{},\"timestamp\":{\"seconds\":0}}\r\n"
 #define REFUSED	    "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"}}\r\n"
 
-/* Stands for a clock of a process that does not exist. It cannot be read or written. */
+/* Stands for the guest's clock. It belongs to no process, so it can be neither read nor written. */
 static uint64_t no_clock[512];
 static struct engine engine = {.config = {.vm = "web1"}};
 /* Answers to the commands after qmp_capabilities, in order. Each is sent in one write. */
@@ -129,8 +129,8 @@ static void test_an_unanswered_stop_is_remembered(void **state)
 	end();
 }
 
-/* QEMU carries out `stop` only after all writes are done. So no write may wait for room in a
- * ring. */
+/* QEMU carries out `stop` only after all writes are done. So while the engine stops the guest, no
+ * write may wait for room in a ring. */
 static void test_no_write_waits_during_a_stop(void **state)
 {
 	struct engine_disk disk = {0};

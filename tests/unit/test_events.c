@@ -51,9 +51,9 @@ static unsigned int n_of(const char *kind, const char *to)
 	return n;
 }
 
-/* Each failed promotion is reported, however many events there are. The detector's FAILED is not a
- * failed promotion, and a host can cause it at will. So the events of the detector are limited like
- * all others. */
+/* Each failed promotion (kinds "state" and "health") is reported, however many events there are.
+ * The detector's FAILED (kind "liveness") is no failed promotion, and a host can cause it at will.
+ * So the detector's events are limited like all others. */
 static void test_failed_is_never_left_out(void **state)
 {
 	(void)state;

@@ -217,7 +217,8 @@ static void a_command_without_a_program_is_seen(void **state)
 		{"no-such-fence -a $HOLDFAST_HOST", "no-such-fence is in no directory of PATH"},
 		{"/etc/passwd -x", "/etc/passwd is no program"},
 		{"/tmp", "/tmp is no program"},
-		/* commands that the shell carries out itself, and words that the shell changes */
+		/* fence_check() accepts commands that the shell carries out itself, and words that
+		 * the shell changes */
 		{"exec /nowhere/fence", NULL},
 		{"exit 1", NULL},
 		{"if no-such-fence; then exit 1; fi", NULL},

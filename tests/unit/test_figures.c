@@ -119,7 +119,7 @@ static void test_unheld_pauses_are_apart(void **state)
 /* If a figure cannot be formatted, the engine publishes no figures instead of the old ones. */
 static void test_no_old_figures(void **state)
 {
-	/* stand for holds without network cards, and for a clock */
+	/* memory that stands for holds without network cards, and for a clock */
 	static uint64_t no_holds[1024], no_clock[512];
 	static const struct tap_names no_taps;
 	static struct engine e = {.config = {.vm = "web1", .taps = &no_taps}};

@@ -69,7 +69,7 @@ static void test_already_says_what_is_missing(void **state)
 			    "again once it runs");
 }
 
-/* Nothing is added to other answers. */
+/* Other answers than "already" do not say why the VM is not SAFE. */
 static void test_others_say_it_alone(void **state)
 {
 	(void)state;

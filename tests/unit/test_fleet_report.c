@@ -75,8 +75,8 @@ static void test_a_number_is_another_reason(void **state)
 	assert_int_equal(events_of("tap10 is down, 41 mseries"), 1);
 }
 
-/* A number that does not look like an amount grows with each report. Few of these reports cause an
- * event, but the last number is reported in the end. */
+/* A number without a unit changes in each report. Only few of these reports cause an event. When
+ * the number no longer changes, it is reported too. */
 static void test_no_storm_of_numbers(void **state)
 {
 	uint64_t n = 0;
@@ -93,8 +93,8 @@ static void test_no_storm_of_numbers(void **state)
 	assert_string_equal(fleet_find_vm(f.fleet, "web1")->report[1].told_last->text, text);
 }
 
-/* When reasons take turns, each reason is reported once a minute. The reason that stays in the end
- * is the last one that is reported. */
+/* The reports have three reasons in turn. Each reason causes one event per minute. If one reason
+ * then stays, it is the last that is reported. */
 static void test_no_storm_of_turns(void **state)
 {
 	static const char *const reasons[] = {"tap0 is down", "", "the key of the disk is gone"};
@@ -139,7 +139,8 @@ static void test_many_reasons(void **state)
 	assert_in_range(n, 70, 80);
 }
 
-/* A restarted agent has found its guest, or does not say. */
+/* A restarted agent says with guest_found=1 that it has found its guest. A report without this
+ * counts as "not found". */
 static void test_a_found_guest(void **state)
 {
 	struct wire_report report = {.state = WIRE_STATE_LOST, .stats = "guest_found=1\n"};

@@ -390,7 +390,8 @@ static void test_set_spare(void **state)
 	assert_int_equal(fleet_set_spare(fleet, web1, "", now_ns), 0); /* no spare again */
 	assert_false(web1->fsm.host[GAMMA].up || web1->fsm.host[GAMMA].reported);
 	assert_int_equal(fleet_vm_host(web1, fleet_find_host(fleet, "gamma")), -ENOENT);
-	web1->config.reprotect_auto = false; /* another record is being written */
+	/* The changed policy causes another record, which set_disk() keeps from being written. */
+	web1->config.reprotect_auto = false;
 	set_disk(true, 0);
 	assert_int_equal(fleet_step(fleet, web1, &policy, now_ns), 0);
 	assert_true(web1->pending.waiting);
@@ -406,7 +407,8 @@ static void test_set_spare(void **state)
 	report(GAMMA, WIRE_STATE_FENCED, 5);
 	now_ns += 2000 * MS;
 	report(ALPHA, WIRE_STATE_RUNNING, 5);
-	assert_int_equal(fleet_set_spare(fleet, web1, "", now_ns), -EBUSY); /* still writing */
+	/* the record of gamma's seat is still being written */
+	assert_int_equal(fleet_set_spare(fleet, web1, "", now_ns), -EBUSY);
 	await_disk();
 	assert_int_equal(vm_fsm_other(&web1->fsm), GAMMA);
 	assert_int_equal(fleet_set_spare(fleet, web1, "", now_ns), -EBUSY); /* gamma has a seat */

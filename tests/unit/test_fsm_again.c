@@ -110,7 +110,7 @@ static void test_a_tick_needs_a_report(void **state)
 }
 
 /* The owner may be dead, though its connection has not ended yet. Then the other host's stopped
- * guest is all that is left. */
+ * guest is all that is left. So the gateway waits until the owner is heard. */
 static void test_a_tick_needs_a_live_owner(void **state)
 {
 	(void)state;
@@ -136,7 +136,8 @@ static void lose_standby(uint8_t h)
 	lab.peer[h].state = WIRE_STATE_IDLE;
 	come_back(h);
 	lab_report(&lab, (uint8_t)(1 - h));
-	/* a standby that comes and goes must not cause copy after copy */
+	/* A standby that comes and goes must not cause copy after copy, so the first attempt
+	 * waits. */
 	is_now(VM_UNPROTECTED, (uint8_t)(1 - h));
 }
 
@@ -273,7 +274,8 @@ static void test_owner_has_booted(void **state)
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_STANDBY_WARM);
 }
 
-/* In a conflict, an operator can name the wrong owner. So what the other host has must be kept. */
+/* In a conflict, an operator can name the wrong owner. So the gateway must not protect the named
+ * owner's guest by itself, which would end what the other host has. */
 static void test_named_owner(void **state)
 {
 	(void)state;
@@ -345,8 +347,9 @@ static void test_unprotect_of_a_failed_one(void **state)
 	}
 }
 
-/* The hosts have agreed that the old owner keeps the guest, before or after `unprotect`. In both
- * cases the record then no longer says that the VM is to be protected. */
+/* A promotion failed because the hosts had agreed that the old owner keeps the guest. The gateway
+ * learns of that before or after the operator's `unprotect`. In both cases the record then no
+ * longer says that the VM is to be protected. */
 static void test_unprotect_of_a_settled_one(void **state)
 {
 	(void)state;

@@ -86,7 +86,7 @@ static void test_told_once(void **state)
 		assert_string_equal(lab.last_state, "");
 	}
 	begin();
-	/* a new number is no reason for an event, but is shown */
+	/* a new number (the pid) causes no event, but the health word's text shows it */
 	refuse(0, "end its QEMU (pid 7101)");
 	assert_string_equal(lab.last_state, "");
 	assert_non_null(strstr(judge()->missing, "(pid 7101)"));
@@ -131,8 +131,8 @@ static void test_operator(void **state)
 	assert_null(vm_again_last_failure(&lab.fsm, 0));
 }
 
-/* Two hosts take turns, and neither can stand by. There is one event about each host's failure, and
- * one about each change of seats. */
+/* The gateway asks two hosts in turn to stand by, and neither can. There is one event about each
+ * host's failure, and one about each change of seats. */
 static void test_turns(void **state)
 {
 	(void)state;

@@ -86,7 +86,9 @@ static void test_again_is_tried_again(void **state)
 	lab_run(&lab, AGAIN_MS, 3);
 	report(false, true);
 	is_now(VM_UNPROTECTED, 4);
-	lab_run(&lab, AGAIN_MS, 3); /* the end of the protection was the first failure */
+	/* The end of the protection counts as the first failure, so this second wait is twice as
+	 * long. */
+	lab_run(&lab, AGAIN_MS, 3);
 	report(false, true);
 	is_now(VM_PREPARING, 5);
 	/* If the owner refuses, the gateway tries again later, too. */
@@ -125,8 +127,8 @@ static void test_an_operators_word_counts_more(void **state)
 	is_now(VM_UNPROTECTED, 2);
 }
 
-/* A protection ended for another reason, or for a reason that the gateway does not know. An agent's
- * report must not restart such a protection. */
+/* A protection has ended for another reason than a change of the guest, or for a reason that the
+ * gateway does not know. An agent's report must not restart such a protection. */
 static void test_no_agent_begins_a_protection(void **state)
 {
 	(void)state;
@@ -149,7 +151,7 @@ static void test_no_agent_begins_a_protection(void **state)
 
 /* The owner's agent or the guest's QEMU was restarted, so no agent knows any more whether the guest
  * is again as it was when it was protected. Under `reprotect = auto` the gateway then tries by
- * itself. */
+ * itself to protect the guest. */
 static void test_nobody_watches_under_auto(void **state)
 {
 	(void)state;
@@ -182,7 +184,8 @@ static void test_nobody_watches_under_auto(void **state)
 	}
 }
 
-/* The gateway does not try at once: the protection may have ended only just now. */
+/* No agent compares the guest any more, and its protection has ended only just now. Under
+ * `reprotect = auto` the gateway first waits for AGAIN_MS. */
 static void test_nobody_watches_and_the_wait(void **state)
 {
 	(void)state;
@@ -217,8 +220,8 @@ static void test_nobody_watches_under_ask(void **state)
 	lab_run(&lab, AGAIN_MS, 3);
 	report(false, true);
 	is_now(VM_UNPROTECTED, 2);
-	/* An older agent does not say whether it compares. So the gateway waits for that agent's
-	 * report that the guest is covered again. */
+	/* An older agent does not say whether it still compares the guest with what was protected.
+	 * So the gateway waits for that agent's report that the guest is covered again. */
 	lab_start_protected(&lab);
 	report(true, false);
 	lab_settle(&lab);

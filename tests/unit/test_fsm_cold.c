@@ -89,17 +89,18 @@ static void test_each_cut(void **state)
 #define OWN(r)	{.role = VM_COLD_##r, .disk = VM_COLD_DISK_OWN}
 #define BAD	{.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_UNSOUND}
 #define NO(r)	{.role = VM_COLD_##r}
-		/* a protection in force, then the first copy */
+		/* a protection in force; the first copy; a protection that is just beginning */
 		{VM_PROTECTED, ALPHA, 3, OWN(PRIMARY), 3, COPY(3), 3, ALPHA},
 		{VM_SYNCING, ALPHA, 3, OWN(PRIMARY), 3, NO(STANDBY), 3, ALPHA},
 		{VM_PREPARING, ALPHA, 3, OWN(RUNNING), 2, NO(NONE), 2, ALPHA},
-		/* the owner's flushes were ignored: only a copy of the same term is started */
+		/* alpha's disks ignored flushes, so only a copy of the same term is started */
 		{VM_PROTECTED, ALPHA, 3, BAD, 3, COPY(3), 3, BETA},
 		{VM_PROTECTED, ALPHA, 3, BAD, 3, COPY(2), 3, -1},
 		{VM_PROTECTED, ALPHA, 3, BAD, 3, NO(STANDBY), 3, -1},
-		/* A promotion of beta: beta has not run the guest (two rows), or has run it, or has
-		 * run it and has reported that. Then: the promotion had failed. "Not wanted": the
-		 * guest is not to be protected. */
+		/* A promotion of beta, which has not run the guest (two rows); has run it; or has
+		 * run it and reported that, but the guest is not to be protected ("not wanted").
+		 * Then a promotion that failed before beta ran the guest, and one that failed after
+		 * that. */
 		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, COPY(3), 3, ALPHA},
 		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, NO(STANDBY), 3, ALPHA},
 		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, OWN(RUNNING), 4, BETA},

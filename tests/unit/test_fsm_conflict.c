@@ -11,7 +11,7 @@ static void command(enum vm_command what, uint8_t h, bool may_lose, int off)
 	static uint64_t op_id = 2000000;
 
 	lab.replied = false;
-	/* the lab then allows a promotion that does not begin in PROTECTED */
+	/* With is_forced, the lab allows a promotion that does not begin in PROTECTED. */
 	lab.is_forced = may_lose;
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .command = what, .host = h,
 					       .op_id = ++op_id, .may_lose = may_lose,
@@ -36,7 +36,7 @@ static void refused(const char *code, const char *words)
 	assert_non_null(strstr(lab.last_reply.text, words));
 }
 
-/* Still in conflict, and beta's copy is there. */
+/* Check that the VM is still in conflict, and that beta's copy is still there. */
 static void is_kept(void)
 {
 	lab_settle(&lab);
@@ -107,7 +107,7 @@ static void test_owner_keeps_the_last_copy(void **state)
 	refused("would-lose", "beta has a copy of it");
 	is_kept();
 
-	/* The operator agrees. */
+	/* The operator accepts with --lose that beta's copy is lost. */
 	name_owner(ALPHA, true);
 	lab_settle(&lab);
 	assert_true(lab.replied && lab.last_reply.ok);
@@ -116,7 +116,8 @@ static void test_owner_keeps_the_last_copy(void **state)
 	assert_int_equal(lab.peer[BETA].state, WIRE_STATE_IDLE);
 }
 
-/* The copy's host is away, or the only guest runs there. */
+/* Beta is away and may have a copy, or beta runs the only guest. Alpha, which has nothing, cannot
+ * be named owner without --lose. */
 static void test_owner_keeps_what_is_elsewhere(void **state)
 {
 	(void)state;
@@ -144,8 +145,8 @@ static void test_owner_keeps_what_is_elsewhere(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* Both hosts have something. A copy counts as newer than the guest, unless it is a copy of that
- * guest, or the guest has run on in a newer term. */
+/* Alpha has a guest and beta a copy. The copy counts as newer than the guest, unless it is a copy
+ * of that guest, or the guest has run on in a newer term. */
 static void test_owner_keeps_a_newer_copy(void **state)
 {
 	static const struct {
@@ -156,7 +157,7 @@ static void test_owner_keeps_a_newer_copy(void **state)
 		{WIRE_STATE_RUNNING, 2, true}, /* started again by hand after beta's promotion */
 		{WIRE_STATE_RUNNING, 8, true}, /* booted, while beta kept the copy */
 		{WIRE_STATE_PROTECTED, 7, true},
-		{WIRE_STATE_PROTECTED, 8, false}, /* its copy */
+		{WIRE_STATE_PROTECTED, 8, false}, /* beta has a copy of this guest */
 		{WIRE_STATE_RUNNING, 9, false},
 	};
 
@@ -180,7 +181,8 @@ static void test_owner_keeps_a_newer_copy(void **state)
 	}
 }
 
-/* The promotion goes the usual way, and alpha is fenced afterwards: its guest is kept, stopped. */
+/* Check that beta is promoted in @term, in the usual way, and that alpha, if it is connected, ends
+ * up fenced: its guest is kept, stopped. */
 static void is_promoted(uint64_t term)
 {
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
@@ -188,7 +190,8 @@ static void is_promoted(uint64_t term)
 	assert_int_equal(lab.journal.term, term);
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
 	lab_settle(&lab);
-	/* a gateway may have granted alpha a lease until now */
+	/* PROMOTE must wait, because a gateway may have granted alpha a lease that has not expired
+	 * yet. */
 	assert_int_equal(lab.last_order[BETA].verb, 0);
 	lab_run(&lab, 400, 3);
 	assert_int_equal(lab.last_order[BETA].verb, WIRE_VERB_PROMOTE);
@@ -218,7 +221,7 @@ static void test_failover_takes_the_copy(void **state)
 	failover(false, -1);
 	refused("conflict", "`holdfastctl failover web1 --lose` promotes the copy on beta, epoch 7 "
 			    "of term 3");
-	refused("conflict", "that is gone"); /* the text is not cut */
+	refused("conflict", "that is gone"); /* the end of the text is not cut */
 	is_kept();
 	failover(true, -1);
 	is_promoted(4);
@@ -259,7 +262,8 @@ static void test_failover_takes_the_copy(void **state)
 	is_promoted(9);
 }
 
-/* Two guests never run: alpha runs one, or may run one. */
+/* If alpha runs the guest, or may run it, beta's copy is not promoted: two guests must never
+ * run. */
 static void test_failover_makes_no_second_guest(void **state)
 {
 	static const uint8_t speaks[] = {WIRE_STATE_RUNNING, WIRE_STATE_ATTACHING,
@@ -337,7 +341,8 @@ static void test_failover_needs_a_copy(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* The third host has the copy, or the guest, although the journal gives it no seat. */
+/* The third host, gamma, has a copy, or may have one, although the journal gives it no seat. No
+ * command may lose that copy, or run the guest beside gamma. */
 static void test_copy_without_a_seat(void **state)
 {
 	(void)state;
@@ -373,7 +378,7 @@ static void test_copy_without_a_seat(void **state)
 	is_promoted(4);
 }
 
-/* The gateway dies right after the command, or the promotion fails: the copy is kept, and the
+/* The gateway dies right after `failover --lose`, or the promotion fails: the copy is kept, and the
  * operator can try again. */
 static void test_the_choice_survives(void **state)
 {

@@ -257,7 +257,8 @@ static void test_copy_that_will_take_too_long(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
-/* If an operator says `unprotect` after that, the guest stays unprotected. */
+/* The protection has ended because the copy would take too long. If an operator then says
+ * `unprotect`, the guest stays unprotected. */
 static void test_operator_says_unprotected(void **state)
 {
 	(void)state;

@@ -86,7 +86,8 @@ static void test_move(void **state)
 	assert_int_equal(look(ALPHA), VM_DRAIN_BUSY);
 	assert_true(lab_obey(&lab, BETA));
 	is_now(VM_UNPROTECTED, BETA);
-	assert_int_equal(look(ALPHA), VM_DRAIN_BUSY); /* beta's guest was not yet seen to serve */
+	/* beta's guest has not yet shown that it serves */
+	assert_int_equal(look(ALPHA), VM_DRAIN_BUSY);
 	lab_tick(&lab, 10);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_int_equal(look(ALPHA), VM_DRAIN_ENDING); /* alpha has not stopped its guest */
@@ -123,7 +124,8 @@ static void test_saves(void **state)
 	assert_true(lab_obey(&lab, BETA));
 	is_now(VM_UNPROTECTED, BETA);
 	assert_int_equal(look(BETA), VM_DRAIN_STUCK);
-	/* alpha's old guest is not needed, and alpha is not there to confirm its end */
+	/* alpha's old guest is not needed, so it does not matter that alpha cannot confirm its
+	 * end */
 	lab_down(&lab, ALPHA);
 	lab_run(&lab, 100, 2);
 	assert_int_equal(look(ALPHA), VM_DRAIN_AWAY);

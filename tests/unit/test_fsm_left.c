@@ -39,7 +39,8 @@ static void has_copy(void)
 	assert_int_equal(lab.peer[BETA].complete, 5);
 }
 
-/* `failover` asks for --lose, and with it goes on from beta's copy. */
+/* Check that `failover` is refused without --lose, and that with --lose the guest goes on from
+ * beta's copy. */
 static void goes_on_from_copy(void)
 {
 	command(VM_COMMAND_FAILOVER, false);
@@ -80,7 +81,7 @@ static void test_release_comes_first(void **state)
 	is_refused("not-protected", "no standby");
 }
 
-/* The owner's host dies before it has carried UNPROTECT out. */
+/* The owner's host dies before it has carried UNPROTECT out. So beta's copy is kept. */
 static void test_owner_dies_before_release(void **state)
 {
 	(void)state;
@@ -90,7 +91,7 @@ static void test_owner_dies_before_release(void **state)
 	lab_run(&lab, 120000, ONLY_BETA);
 	assert_false(lab.peer[BETA].order.due);
 	has_copy();
-	/* `unprotect` is refused nothing, and takes nothing away */
+	/* a further `unprotect` does not end beta's copy */
 	command(VM_COMMAND_UNPROTECT, false);
 	assert_false(lab.peer[BETA].order.due);
 	goes_on_from_copy();
@@ -98,7 +99,8 @@ static void test_owner_dies_before_release(void **state)
 	is_ordered(ALPHA, WIRE_VERB_FENCE);
 }
 
-/* The operator need not wait for the end of the `unprotect` that the dead owner does not answer. */
+/* The operator's `unprotect` waits, because the dead owner does not answer UNPROTECT. `failover`
+ * need not wait for its end. */
 static void test_failover_ends_a_waiting_unprotect(void **state)
 {
 	(void)state;
@@ -108,7 +110,8 @@ static void test_failover_ends_a_waiting_unprotect(void **state)
 	goes_on_from_copy();
 }
 
-/* The policy standby_lost, too, lets no copy go: it may still be all that is left. */
+/* The policy standby_lost ends the protection, and then the owner dies. The copy is kept, because
+ * it may be all that is left of the guest. */
 static void test_standby_lost_is_no_reason(void **state)
 {
 	(void)state;
@@ -121,7 +124,8 @@ static void test_standby_lost_is_no_reason(void **state)
 	goes_on_from_copy();
 }
 
-/* The gateway is restarted before the owner has carried UNPROTECT out. */
+/* The gateway is restarted before the owner has carried UNPROTECT out. Until the owner is back and
+ * has done so, the copy is kept. */
 static void test_restart_before_release(void **state)
 {
 	(void)state;
@@ -154,8 +158,9 @@ static void test_restart_and_owner_never_back(void **state)
 	goes_on_from_copy();
 }
 
-/* The owner's host is booted before it has carried UNPROTECT out. Its agent would answer the order,
- * and record on its disk that the guest was released. */
+/* The owner's host is booted before it has carried UNPROTECT out. If UNPROTECT were sent now, the
+ * agent would obey and record that the guest was released, although no guest is left. So it is not
+ * sent, and beta's copy is kept. */
 static void test_owner_boots_before_release(void **state)
 {
 	(void)state;
@@ -171,8 +176,8 @@ static void test_owner_boots_before_release(void **state)
 	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_FENCED);
 }
 
-/* The owner released the guest long ago, while the standby was away. Then its host is booted. The
- * owner's disks are newer than the standby's copy. */
+/* The owner released the guest long ago, while the standby was away. Then the owner's host is
+ * booted. Its disks are newer than the standby's copy, so the copy is ended. */
 static void test_owner_boots_after_release(void **state)
 {
 	(void)state;
@@ -190,7 +195,7 @@ static void test_owner_boots_after_release(void **state)
 	is_ordered(BETA, WIRE_VERB_STANDBY_STOP);
 }
 
-/* The owner is away, so the fence command runs first. */
+/* The owner is away, so `failover --lose` runs the fence command before beta runs the guest. */
 static void test_fence_command_runs_first(void **state)
 {
 	(void)state;
@@ -207,7 +212,7 @@ static void test_fence_command_runs_first(void **state)
 	is_now(VM_UNPROTECTED, BETA);
 }
 
-/* An operator who does not want the copy gives it up. */
+/* An operator who does not want the copy ends it with `unprotect --lose`. */
 static void test_the_copy_is_given_up(void **state)
 {
 	(void)state;
@@ -216,7 +221,7 @@ static void test_the_copy_is_given_up(void **state)
 	lab_run(&lab, 1000, ONLY_BETA);
 	command(VM_COMMAND_UNPROTECT, true);
 	is_ordered(BETA, WIRE_VERB_STANDBY_STOP);
-	/* after a restart of the gateway too */
+	/* the same after a restart of the gateway */
 	lab_restart(&lab);
 	comes_back(BETA);
 	assert_false(lab.peer[BETA].order.due);
@@ -225,7 +230,7 @@ static void test_the_copy_is_given_up(void **state)
 	is_ordered(BETA, WIRE_VERB_STANDBY_STOP);
 }
 
-/* A guest that has shut itself down leaves nothing that anybody needs. */
+/* If a guest has shut itself down, nobody needs its copy, so the copy is ended. */
 static void test_a_guest_that_shut_itself_down(void **state)
 {
 	(void)state;
@@ -234,8 +239,8 @@ static void test_a_guest_that_shut_itself_down(void **state)
 	is_ordered(BETA, WIRE_VERB_STANDBY_STOP);
 }
 
-/* The VM is SYNCING, because held output cannot leave, and the gateway is restarted. So it no
- * longer knows that beta has all that was committed. */
+/* Bring the VM to SYNCING: held output cannot leave. If @is_restarted, the gateway is then
+ * restarted, and no longer knows that beta has all that was committed. */
 static void begin_syncing(bool is_restarted)
 {
 	(void)lab_feed(&lab, (struct vm_input){
@@ -250,7 +255,7 @@ static void begin_syncing(bool is_restarted)
 	assert_int_equal(lab_stream_up(&lab, BETA, WIRE_VM_ROLE_STANDBY), 0);
 }
 
-/* ... and the owner dies. */
+/* The owner dies in SYNCING. beta's copy is kept. */
 static void test_owner_dies_while_syncing(void **state)
 {
 	(void)state;
@@ -262,8 +267,8 @@ static void test_owner_dies_while_syncing(void **state)
 	goes_on_from_copy();
 }
 
-/* An operator does not wait until the protection is given up. The old owner's lease is over
- * before beta runs the guest (fsm_lab.h checks it). */
+/* In SYNCING, an operator can fail over before the protection is given up. The old owner's lease is
+ * over before beta runs the guest (fsm_lab.h checks it). */
 static void test_failover_while_syncing(void **state)
 {
 	(void)state;
@@ -273,7 +278,8 @@ static void test_failover_while_syncing(void **state)
 	goes_on_from_copy();
 }
 
-/* The owner is back before anybody has decided. */
+/* The owner is away in SYNCING, and comes back before an operator has decided. It still has the
+ * guest, so the copy is ended and is not promoted. */
 static void test_owner_returns_after_syncing(void **state)
 {
 	(void)state;
@@ -288,7 +294,7 @@ static void test_owner_returns_after_syncing(void **state)
 	assert_int_equal(lab.peer[BETA].state, WIRE_STATE_IDLE);
 }
 
-/* The owner's QEMU has ended, but the guest did not shut itself down. */
+/* The owner's QEMU has ended, but the guest did not shut itself down. So beta's copy is kept. */
 static void test_guest_dies_while_syncing(void **state)
 {
 	(void)state;
@@ -345,13 +351,14 @@ static void test_an_unfinished_copy_is_stopped(void **state)
 	is_ordered(BETA, WIRE_VERB_STANDBY_STOP);
 	command(VM_COMMAND_FAILOVER, true);
 	is_refused("not-protected", "no standby");
-	/* nothing is left, so alpha's guest, which was started at its host's boot, is let run */
+	/* no copy is left, so alpha may run the guest that was started when its host booted */
 	lab_settle(&lab);
 	boots_alpha();
 	is_ordered(ALPHA, WIRE_VERB_UNPROTECT);
 }
 
-/* A drain does not tell an operator to switch the last copy off. */
+/* While beta's copy may be all that is left, a drain of beta does not end it, and tells the
+ * operator to fail over. */
 static void test_a_drain_sees_it(void **state)
 {
 	char why[VM_TEXT_MAX];

@@ -23,7 +23,7 @@ static void order_start(void)
 	assert_int_equal(lab.peer[ALPHA].order.verb, WIRE_VERB_START);
 }
 
-/* Alpha goes away, and the start is given up. */
+/* Let alpha stay away until the start is given up. */
 static void lose_alpha(void)
 {
 	lab_down(&lab, ALPHA);
@@ -33,7 +33,8 @@ static void lose_alpha(void)
 	is_now(VM_FAILED, ALPHA, 2);
 }
 
-/* The reply to the waiting operator, and the event, give the reason and say what to do next. */
+/* When the start is given up, the reply to the waiting operator and the event give the reason and
+ * say what to do next. */
 static void test_given_up(void **state)
 {
 	(void)state;
@@ -56,7 +57,7 @@ static void test_given_up(void **state)
 	is_now(VM_FAILED, ALPHA, 2);
 }
 
-/* Alpha may run the guest. So beta is started only when alpha is off for certain. */
+/* Alpha got START, so it may run the guest. Beta is started only when alpha is off for certain. */
 static void test_the_other_host(void **state)
 {
 	(void)state;
@@ -82,7 +83,7 @@ static void test_the_other_host(void **state)
 	is_now(VM_UNPROTECTED, BETA, 3);
 }
 
-/* Alpha was away for a moment only. It gets the order again, in the same term. */
+/* Alpha was away for a moment only. It gets START again, in the same term. */
 static void test_back_soon(void **state)
 {
 	(void)state;
@@ -142,7 +143,7 @@ static void refuse_fence(int s)
 }
 
 /* Beta refuses FENCE, so START is never ordered. Beta may run the guest, even after its agent has
- * ended. */
+ * ended. So alpha starts the guest only after an operator's --off or the fence command. */
 static void test_not_fenced(void **state)
 {
 	for (int has_command = 0; has_command < 2; has_command++) {
@@ -188,8 +189,8 @@ static void test_not_fenced_and_away(void **state)
 	is_refused("start-failed", "beta may run the guest");
 }
 
-/* Beta goes away before it has answered FENCE. The gateway's wait for beta begins then, not at the
- * beginning of the start. */
+/* Beta goes away before it has answered FENCE. The gateway's wait for beta begins when beta goes
+ * away, not at the beginning of the start. */
 static void test_away_later(void **state)
 {
 	(void)state;
@@ -227,7 +228,8 @@ static void test_slow_start(void **state)
 	is_now(VM_UNPROTECTED, ALPHA, 2);
 }
 
-/* Beta's agent was started again without a file for the VM. */
+/* Beta's agent was started again without a file for the VM, so it does not report the VM. The start
+ * is given up, and the text says that the file is missing. */
 static void test_not_reported(void **state)
 {
 	(void)state;
@@ -243,7 +245,8 @@ static void test_not_reported(void **state)
 	is_refused("start-failed", "beta has not reported web1: its agent needs a file for it");
 }
 
-/* Alpha had started the guest, and only its connection was cut. */
+/* Alpha had started the guest, and only its connection was cut. When alpha is back, the start
+ * counts as done. */
 static void test_back_with_the_guest(void **state)
 {
 	(void)state;
@@ -285,7 +288,8 @@ static void test_back_without_the_guest(void **state)
 	}
 }
 
-/* Beta was not fenced yet, so START was not ordered: alpha does not run the guest. */
+/* Beta was not fenced yet, so START was not ordered, and alpha does not run the guest. So beta can
+ * be started without --off. */
 static void test_never_ordered(void **state)
 {
 	(void)state;
@@ -372,7 +376,7 @@ static void test_off_without_fence(void **state)
 	is_now(VM_UNPROTECTED, BETA, 4);
 }
 
-/* Alpha is back and reports no guest, but its first START may still be in its queue. So beta does
+/* Alpha is back and reports no guest, but the first START may still wait in its queue. So beta does
  * not start the guest before alpha has answered FENCE, however long alpha is away after that. */
 static void test_fence_is_behind_start(void **state)
 {
@@ -402,7 +406,8 @@ static void test_fence_is_behind_start(void **state)
 	is_now(VM_UNPROTECTED, BETA, 4);
 }
 
-/* A restarted gateway does not know what the gateway ordered before the restart. */
+/* A restarted gateway does not know whether START was ordered before the restart. So it treats
+ * alpha as a host that may run the guest. */
 static void test_restarted_gateway(void **state)
 {
 	(void)state;
@@ -419,7 +424,8 @@ static void test_restarted_gateway(void **state)
 	is_now(VM_UNPROTECTED, BETA, 3);
 }
 
-/* A gateway that was restarted after the start was given up gives the same advice. */
+/* A gateway that is restarted after a start was given up still tells operators how to start the
+ * guest. */
 static void test_restarted_later(void **state)
 {
 	(void)state;
@@ -459,7 +465,7 @@ static void test_promotion_without_memory(void **state)
 }
 
 /* A promotion failed, and the new owner keeps its copy. The old owner has lost its guest and is
- * back, and now the new owner is away. */
+ * back, and now the new owner is away. `failover` is refused until the copy's host is back. */
 static void test_copy_is_away(void **state)
 {
 	(void)state;
@@ -522,7 +528,7 @@ static void test_a_long_reason(void **state)
 	assert_non_null(strstr(lab.last_state, "\xc3\xa4...; `holdfastctl start web1` tries"));
 	assert_true(wire_text_is_valid(lab.last_state));
 	assert_string_equal(lab.last_state, lab.last_reply.text);
-	/* the same after a failed promotion */
+	/* a long reason for a failed promotion is cut in the same way */
 	lab_start_protected(&lab);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab.peer[BETA].order.due = false;

@@ -74,7 +74,7 @@ static void obey(uint8_t h)
 	}
 }
 
-/* The operator tells the truth: a host that the operator names as off is off. */
+/* The operator tells the truth: before the operator says --off HOST, HOST is switched off. */
 static void operator_asks(uint8_t h)
 {
 	uint8_t other = (uint8_t)(1 - h);

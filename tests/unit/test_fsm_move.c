@@ -333,7 +333,8 @@ static void test_late_order(void **state)
 	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
 	lab_report(&lab, ALPHA);
 	goes_on(term);
-	/* alpha lets go once more, although its last order was PROTECT */
+	/* alpha lets go once more, although its last order was PROTECT, and is told again to go
+	 * on */
 	lab.peer[ALPHA].is_let_go = true;
 	lab_report(&lab, ALPHA);
 	goes_on(term);
@@ -375,7 +376,7 @@ static void test_standby_is_lost(void **state)
 	lab_down(&lab, BETA);
 	is_refused("move-failed", "control connection");
 	goes_on(term);
-	/* beta keeps its connection, but sends no beats when alpha has let go */
+	/* beta keeps its connection, but has sent no beats for a while when alpha lets go */
 	(void)start(NULL);
 	term = lab.journal.term;
 	lab_move(&lab, BETA);

@@ -193,7 +193,8 @@ static void test_given_back_and_still_wanted(void **state)
 	lab_run(&lab, 2000, 3);
 	lab_report(&lab, ALPHA);
 	is_now(VM_PREPARING, ALPHA);
-	/* the same if both hosts have meanwhile agreed that the old owner keeps the guest */
+	/* it is also still wanted if both hosts have agreed meanwhile that the old owner keeps
+	 * it */
 	(void)start(NULL);
 	lab.fsm.record.is_wanted = lab.journal.is_wanted = true;
 	promote();
@@ -229,7 +230,7 @@ static void test_giving_back_fails(void **state)
 	assert_true(lab.peer[BETA].order.id > id);
 	fails("its disk hangs");
 	assert_string_equal(lab.last_event, "");
-	/* but the gateway does not ask while the old owner is away */
+	/* the gateway does not ask again while the old owner is away */
 	lab_down(&lab, ALPHA);
 	lab_run(&lab, 31000, 3);
 	assert_false(lab.peer[BETA].order.due);

@@ -5,7 +5,7 @@
 
 static struct lab lab;
 
-/* The standby owes acknowledgements when a protection ends. That does not count in the next
+/* The standby owes acknowledgements when a protection ends. They do not count in the next
  * protection. */
 static void test_debts_end_with_their_term(void **state)
 {
@@ -110,7 +110,8 @@ static void test_old_journal_harms_nobody(void **state)
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	live_on();
 	is_untouched();
-	/* Nothing changes while beta is away, even if a verdict or another command comes. */
+	/* Nothing changes if beta is away for a while, if alpha reports a verdict, or if an
+	 * operator gives other commands than `owner`. */
 	lab_down(&lab, 1);
 	live_on();
 	lab_up(&lab, 1);
@@ -123,7 +124,7 @@ static void test_old_journal_harms_nobody(void **state)
 		assert_true(lab.replied && !lab.last_reply.ok);
 		assert_string_equal(lab.last_reply.code, "conflict");
 		assert_non_null(strstr(lab.last_reply.text, "`holdfastctl owner web1 HOST`"));
-		/* the text is not cut */
+		/* the end of the text is not cut */
 		assert_non_null(strstr(lab.last_reply.text, "that is gone"));
 	}
 	is_untouched();
@@ -360,8 +361,8 @@ static void test_failed_heals_by_two_voices(void **state)
 	}
 }
 
-/* If an operator says `unprotect`, the VM leaves FAILED, but is not protected again. In a conflict,
- * the VM stays FAILED. */
+/* Both hosts have agreed that alpha stays the primary. If an operator says `unprotect`, the VM
+ * leaves FAILED, but is not protected again. In a conflict, the VM stays FAILED. */
 static void test_failed_heals_as_told(void **state)
 {
 	(void)state;

@@ -71,7 +71,7 @@ static void test_own_stall_is_forgiven(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	lab_run(&lab, 100, 3);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	/* Silence that begins after the stall counts. */
+	/* Silence that begins after the gateway's own stall counts. */
 	lab_run(&lab, 520, 2);
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }

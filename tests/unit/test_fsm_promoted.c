@@ -82,7 +82,8 @@ static void test_answers_of_before(void **state)
 	assert_false(lab.replied);
 }
 
-/* The guest cannot run on the new host's CPU: its vCPU spins, and the guest sends nothing. */
+/* The guest cannot run on the new host's CPU: its vCPU spins, and the guest sends nothing. The
+ * operator gets an error, and an event raises the alarm. */
 static void test_it_is_silent(void **state)
 {
 	unsigned int n_asked = 0;
@@ -113,7 +114,8 @@ static void test_it_is_silent(void **state)
 	assert_non_null(strstr(lab.last_event, "serves: it answered ICMP echo"));
 }
 
-/* The guest runs, but its tap is in no bridge: no client can reach the guest. */
+/* The guest runs, but its tap is in no bridge, so no client can reach it. Its frames alone do not
+ * count as an answer. */
 static void test_frames_but_no_answer(void **state)
 {
 	(void)state;
