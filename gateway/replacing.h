@@ -56,8 +56,8 @@ struct replacing {
 	enum replacing_phase phase;
 	pid_t pid;	     /* of the next program; 0: none */
 	uint64_t give_up_ns; /* when to kill the next program */
-	uint64_t look_ns;    /* when to check next whether that program has ended */
-	const char *why;     /* why that program was killed; NULL: it ended by itself */
+	uint64_t look_ns;    /* when to look again whether the next program has ended */
+	const char *why;     /* why we kill the next program; NULL: it ends by itself */
 };
 
 /* ---- the running program */

@@ -304,7 +304,8 @@ static void tick_copies(struct drain_turn *s)
 		const struct drain_view *v = &s->in->views[i];
 		const struct drain_vm *vm = &s->d->vms[v->vm];
 
-		if (drain_is_here(v) && !vm->is_left) { /* perhaps the guest has failed over */
+		/* the guest is on the host again, perhaps by a failover */
+		if (drain_is_here(v) && !vm->is_left) {
 			s->d->phase = DRAIN_MOVING;
 			return;
 		}

@@ -75,7 +75,7 @@ struct fleet_report {
 	 * reason since */
 	struct fleet_told told[FLEET_N_TOLD];
 	const struct fleet_told *told_last;
-	uint64_t told_ns; /* when the last of these events was given */
+	uint64_t told_ns; /* when the latest event about such a reason was given */
 	struct rate numbers_rate; /* limits events whose texts differ only in their numbers */
 	/* for each of the FLEET_N_NEWS keys, the value that an event has reported last. The keys
 	 * are about the copy of the disks, the verification of the disks, and that of RAM */
@@ -168,7 +168,7 @@ struct fleet_vm {
 	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
 	const struct fleet_disk *disk; /* the fleet's; borrowed */
 	struct health_watch health; /* the health word, and since when it has applied */
-	uint64_t health_ns;	    /* when the word was last judged */
+	uint64_t health_ns;	    /* when `health` was last judged */
 };
 
 /* A VM that cannot be protected, because its file or its journal lines are unusable. */
@@ -204,8 +204,9 @@ struct fleet_config {
 	 * -EBUSY: another record is being written;
 	 * another -errno: the write could not begin. */
 	int (*take_over)(void *arg, uint64_t above);
-	/* Handle the end of that write. @result is 0 if it succeeded, or -errno. Returns the new
-	 * incarnation if it is on the disk, or 0 if the disk still has the old one. */
+	/* Called when the write that take_over() began has ended. @result is 0 if it succeeded, or
+	 * -errno. Returns the new incarnation if it is on the disk, or 0 if the disk still has the
+	 * old one. */
 	uint64_t (*recorded)(void *arg, int result);
 	void *take_over_arg;	 /* @arg for take_over() and recorded() */
 	/* number of the first order to an agent. It comes from the wall clock, so it is larger than

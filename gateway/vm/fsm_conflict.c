@@ -262,7 +262,7 @@ static void on_failover(struct vm_step *s)
 		return;
 	epoch = fsm->host[copy].epoch;
 	s->may_resolve = true;
-	/* As with `owner`: nothing may end the old guest before the next `protect`. */
+	/* As in resolve(): nothing may end the old guest before the next `protect`. */
 	vm_again_forget(fsm);
 	vm_set_state(s, VM_PROMOTING, copy, true,
 		     "operator chose the copy on %s, epoch %" PRIu64 " of term %" PRIu64,

@@ -123,8 +123,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 
 	if (agreements[row].to != VM_UNPROTECTED && !protects)
 		return false;
-	/* the journal's lost line may have given the spare a seat, so the spare must report that it
-	 * is in no newer term */
+	/* if the journal, or its newest line, is lost, that line may have given the spare a seat;
+	 * so the spare must report that it is in no newer term */
 	if (!agreements[row].votes && (fsm->record.term == 0 || fsm->record.in_doubt) &&
 	    vm_fsm_has_spare(fsm) && !vm_spare_is_not_past(fsm, s->in->term))
 		return false;
@@ -339,7 +339,8 @@ void vm_confirm_record(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_record *record = &fsm->record;
 
-	/* The journal's lost line may have given the spare a seat. */
+	/* The unreadable line may have given the spare a seat. So the doubt ends only if the spare
+	 * reports that it is in no newer term. */
 	if (!record->in_doubt || !seats_confirm(fsm) ||
 	    (vm_fsm_has_spare(fsm) && !vm_spare_is_not_past(fsm, record->term)))
 		return;
