@@ -1,5 +1,5 @@
-/* replacing.h - replaces the gateway's program with its next version, so that there is no gateway
- * for only a few milliseconds.
+/* replacing.h - replaces the gateway's program with its next version. The time without a gateway is
+ * only a few milliseconds.
  *
  * Why: while there is no gateway, guests' output is held. The slow steps of a start need nothing
  * that the running gateway owns: DPDK is loaded, other hosts are asked for our address, and files

@@ -32,8 +32,8 @@ struct request {
 	 * seen are lost */
 	bool may_lose;
 	bool may_be_torn; /* start: the operator accepts disks that are an unfinished copy */
-	bool waits, leaves, unprotected_ok; /* drain */
-	int timeout_s;		    /* drain; 0: the default */
+	bool waits, leaves, unprotected_ok; /* drain: as in struct drain_input */
+	int timeout_s;		    /* drain: its time limit; 0: DRAIN_S */
 	uint64_t now_ns;
 };
 

@@ -103,7 +103,7 @@ struct fleet_host {
 	struct fleet_end end; /* expiry of the certificate of `control`, as last checked */
 	/* the host's address on the backup network, from a VM's file; "": the files give none */
 	char configured[16];
-	/* the incarnation of the younger gateway (struct fleet) that the host says it has obeyed;
+	/* the incarnation of the younger gateway that the host says it has obeyed (fleet.younger);
 	 * 0: none. While this number is above our incarnation, the host accepts nothing from us */
 	uint64_t obeyed;
 };
@@ -124,7 +124,8 @@ struct fleet_witness {
 /* The latest step of a VM's state machine. If the step has a journal record, its actions wait until
  * the record is durable. See fleet_step.c. */
 struct fleet_pending {
-	/* true while the step waits; if it is false, only inbox, retry and retry_ns are valid */
+	/* true while the step waits; if it is false, only inbox, retry, retry_ns and no_tick_ns are
+	 * valid */
 	bool waiting;
 	bool said;                  /* true once an event has said that the disk does not answer */
 	uint64_t since_ns;
@@ -166,7 +167,7 @@ struct fleet_vm {
 	 * can be run, or there is no command, or this cannot be determined */
 	char fence_fault[FLEET_FENCE_FAULT_MAX];
 	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
-	const struct fleet_disk *disk; /* the fleet's; borrowed */
+	const struct fleet_disk *disk; /* points to the fleet's member `disk` */
 	struct health_watch health; /* the health word, and since when it has applied */
 	uint64_t health_ns;	    /* when `health` was last judged */
 };

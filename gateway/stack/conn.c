@@ -16,7 +16,7 @@
 /* how often on_poll() looks for timeouts and due writable() events, in units of 500 ms */
 #define POLL_INTERVAL	  1
 #define LINGER_INTERVAL	  2
-#define RTO_MAX_TICKS	  2	 /* in units of 500 ms */
+#define RTO_MAX_TICKS	  2	 /* limit of a retransmission timeout, in units of 500 ms */
 
 /* ---- ending ---- */
 

@@ -132,8 +132,8 @@ void vm_on_policy(struct vm_step *s)
 	bool was_wanted = fsm->record.is_wanted;
 
 	if (!fsm->config->reprotect_auto) {
-		/* With `ask`, protect again only what an operator's move, a suspension or a drain
-		 * has interrupted. */
+		/* With `ask`, protect again only a guest whose protection an operator's move, a
+		 * suspension or a drain has interrupted. */
 		if (fsm->is_barred[vm_fsm_other(fsm)] ||
 		    (fsm->is_barred[vm_fsm_spare(fsm)] && vm_fsm_wants_again(fsm)))
 			return;

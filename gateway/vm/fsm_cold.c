@@ -72,14 +72,14 @@ static bool is_alone(const struct vm_fsm *fsm)
 {
 	uint8_t owner = fsm->record.owner;
 
-	/* A start of the owner alone was given up, and nothing has happened since. */
+	/* an earlier start on the owner alone was given up: the owner can be chosen again */
 	bool is_again = fsm->cold.is_lost && fsm->cold.was_certain_alone;
 
 	return !fsm->host[vm_fsm_other(fsm)].up && ran_in(fsm, owner) > 0 &&
 	       (!is_promoting(fsm) || is_again) && fsm->record.term > 0 && !vm_fsm_in_conflict(fsm);
 }
 
-/* May the host without a seat have the guest, or have been the last to run it? Yes if it reports
+/* Could the host without a seat have the guest, or have been the last to run it? Yes if it reports
  * that it has something of the guest. If it has not reported, the journal is believed. But a
  * journal that is lost or old does not know whether this host had a seat meanwhile. Then the host
  * must have reported. */
@@ -230,7 +230,8 @@ static struct choice choose(const struct vm_fsm *fsm)
 	if (ran_in(fsm, vm_fsm_spare(fsm)) > ran_in(fsm, best))
 		return uncertain("%s ran it last, and has no seat by the journal",
 				 vm_host_name(fsm, vm_fsm_spare(fsm)));
-	/* A standby that is cut off may have the guest's memory, which is newer than any disk. */
+	/* A standby that is cut off may have the guest's memory, which is newer than any disk. So
+	 * the choice is not certain. */
 	if (is_alone(fsm) && fsm->record.state != VM_UNPROTECTED &&
 	    fsm->record.state != VM_PREPARING && !is_promoting(fsm))
 		return uncertain("%s is not connected, and may still have a copy of its memory",
@@ -406,7 +407,7 @@ void vm_cold_look(struct vm_step *s)
 	if (fsm->cold.is_start)
 		return;
 	if (!vm_cold_is_nowhere(fsm)) {
-		/* a start that has failed is not repeated automatically */
+		/* keep has_failed: a start that has failed is not repeated automatically */
 		fsm->cold = (struct vm_cold){
 			.has_failed = fsm->cold.has_failed && fsm->record.state != VM_PROTECTED,
 			.is_lost = fsm->cold.is_lost,

@@ -128,7 +128,7 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	if (!agreements[row].votes && (fsm->record.term == 0 || fsm->record.in_doubt) &&
 	    vm_fsm_has_spare(fsm) && !vm_spare_is_not_past(fsm, s->in->term))
 		return false;
-	/* the row needs this gateway's vote, but here the gateway has no vote */
+	/* a row that needs this gateway's vote does not apply where the gateway has no vote */
 	if (agreements[row].votes &&
 	    (fsm->record.in_doubt || owner != fsm->record.owner ||
 	     s->in->term != fsm->record.term + 1))
@@ -175,7 +175,7 @@ bool vm_settle_failed(struct vm_step *s)
 		     holds ? ", and is protected again" : "");
 	fsm->release_due = fsm->stop_due = true;
 	/* If the old owner holds no output, do not protect the guest again, because the hosts have
-	 * agreed that it runs unprotected. */
+	 * agreed that the guest runs unprotected. */
 	if (holds)
 		vm_again_plan(fsm, VM_AGAIN_SOON, "kept the guest protected without this gateway",
 			      s->now_ns);
@@ -188,7 +188,7 @@ bool vm_settle_failed(struct vm_step *s)
  * false. */
 static bool find_agreement(struct vm_step *s)
 {
-	/* The spare's report is in conflict with the journal: this must be settled before any
+	/* If the spare's report is in conflict with the journal, that must be settled before any
 	 * agreement counts. */
 	if (s->fsm->host[vm_fsm_spare(s->fsm)].conflict)
 		return false;

@@ -199,7 +199,8 @@ void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text)
 void vm_move_give_up(struct vm_step *s, const char *why);
 /* Called when the VM has entered a state. Continues, ends or gives up a move. */
 void vm_move_entered(struct vm_step *s);
-/* Called when the new owner runs the guest. */
+/* Called when the new owner of a moved guest runs it. Gives an event, and plans to protect the
+ * guest again. */
 void vm_move_runs(struct vm_step *s);
 /* After a move whose promotion, in the present term, has not succeeded: is it certain that the
  * guest has not run on the new owner? Only then may the guest be given back without an operator. */

@@ -220,8 +220,9 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 	return text;
 }
 
-/* Returns how long the clock can run before the standby counts as lost. The limit of a protection's
- * first epoch is longer: the standby first rehearses a takeover with it in a second QEMU. */
+/* Returns how long the clock of standby_lost can run before the standby counts as lost. The limit
+ * of a protection's first epoch is longer: the standby first rehearses a takeover with it in a
+ * second QEMU. */
 static uint64_t limit_ns(const struct vm_fsm *fsm)
 {
 	bool rehearses = fsm->protection.committed == 0 && fsm->protection.standby.n_breaks == 0 &&
@@ -242,7 +243,8 @@ uint64_t vm_standby_left_ns(const struct vm_fsm *fsm, uint64_t now_ns)
 	return left_ns;
 }
 
-/* Has the standby's host been silent for too long, or has the clock run for too long? */
+/* Has the standby's host been silent for too long, or has the clock of standby_lost run for too
+ * long? */
 static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 {
 	const struct vm_fsm *fsm = s->fsm;

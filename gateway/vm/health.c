@@ -335,7 +335,8 @@ static bool room_is_unknown(view_t *v)
 	return !signs->knows_room_free || !signs->knows_room_needed;
 }
 
-/* With fence_required = no, a failover goes on without the fence. */
+/* With fence_required = no, a failover goes on without the fence, so a fault of the command does
+ * not count. */
 static bool has_no_fence(view_t *v)
 {
 	return v->fence_fault[0] && v->fsm->config->fence_required;

@@ -107,9 +107,9 @@ struct health_view {
 	const char *text[VM_HOSTS]; /* the text of each host's last report; "" if there is none */
 	/* how long a record has waited for the disk of state_dir; 0: no record waits */
 	uint64_t journal_waits_ns;
-	/* why the last write to that disk failed (an errno); 0: it succeeded */
+	/* why the last write to the disk of state_dir failed (an errno); 0: it succeeded */
 	int journal_error;
-	const char *fence_fault; /* why the fence command cannot be run; "": nothing is known */
+	const char *fence_fault; /* why the fence command cannot be run; "": no reason is known */
 };
 
 /* A judgement. */
