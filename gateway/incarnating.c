@@ -8,8 +8,9 @@
 #include "base/error.h"
 #include "base/log.h"
 
-/* Begin to write a record. Returns 0 if the write has begun; recorded() is called when it has
- * ended. Returns -EBUSY if another record is being written, or another -errno. */
+/* Begin to write @number and @release_ms to the incarnation's file. Returns 0 if the write has
+ * begun; recorded() is called when it has ended. Returns -EBUSY if another write is under way, or
+ * another -errno. */
 static int begin_record(struct incarnating *i, uint64_t number, uint32_t release_ms)
 {
 	const struct incarnation next = {.number = number, .release_ms = release_ms};

@@ -23,8 +23,8 @@ struct incarnating {
 	/* how long a lease can last, in ms: release_ms of this start. Until settle_at_ns: the
 	 * release_ms of the previous start, if that is longer */
 	uint32_t release_ms;
-	/* when all leases of the previous start have expired, so that its longer release_ms can be
-	 * replaced in the file; 0: there is nothing to replace */
+	/* when all leases of the previous start will have expired; its longer release_ms is then
+	 * replaced in the file. 0: there is nothing to replace */
 	uint64_t settle_at_ns;
 };
 

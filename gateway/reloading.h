@@ -7,12 +7,12 @@
  *	in the file				what happens
  *	a new VM				it is looked after from now on
  *	reprotect, fence_*, addresses, ports	the new values count from now on
- *	spare					the same; or an event, if it cannot change now
+ *	spare					the new one counts, or an event says why not
  *	primary, standby, witness_paths		an event: restart the gateway for these; until
  *						then, nothing changes for the VM
  *	a wrong file				an event; nothing changes for its VM
  *	a fence_command that cannot be run:
- *	  it has changed			the same
+ *	  it has changed			an event; nothing changes for its VM
  *	  it is as before			an event; other changes count
  *	no file any more			an event; the VM goes on with its last settings
  *	no file, but in the journal		an event and a fault, as at the start (vms.h)

@@ -79,7 +79,7 @@ static int spawn(struct replacing *r, int fd)
 		return result;
 	posix_spawn_file_actions_init(&files);
 	result = posix_spawn_file_actions_adddup2(&files, fd, REPLACING_FD);
-	if (result == 0) /* DPDK opens sockets without O_CLOEXEC */
+	if (result == 0) /* close all others: DPDK opens sockets without O_CLOEXEC */
 		result = posix_spawn_file_actions_addclosefrom_np(&files, REPLACING_FD + 1);
 	if (result == 0)
 		result = posix_spawn(&r->pid, program_path(), &files, &attr, argv, environ);
@@ -173,7 +173,7 @@ void replacing_tick(struct replacing *r, uint64_t now_ns)
 	if (r->phase == REPLACING_WAITS)
 		ends(r, "a disk or a fence command does not end for 10 s", now_ns);
 	if (now_ns >= r->give_up_ns)
-		(void)kill(r->pid, SIGKILL); /* it has opened nothing yet */
+		(void)kill(r->pid, SIGKILL); /* it has opened nothing yet, so this is safe */
 	r->look_ns = now_ns + LOOK_NS;
 	/* Use WNOHANG: even a killed process does not end while it waits for a disk. */
 	if (waitpid(r->pid, &status, WNOHANG) == 0)
@@ -300,7 +300,8 @@ void replacing_start_again(const char *config_path)
 	char *argv[] = {(char *)(uintptr_t)program_path(), option, (char *)(uintptr_t)config_path,
 			NULL};
 
-	/* DPDK keeps its memory in descriptors without O_CLOEXEC. */
+	/* Let the exec close all other descriptors: DPDK keeps its memory in some without
+	 * O_CLOEXEC. */
 	(void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	(void)execveat(program_fd(), "", argv, environ, AT_EMPTY_PATH);
 	log_error("this program cannot start again: %s", strerror(errno));

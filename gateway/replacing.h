@@ -1,5 +1,5 @@
-/* replacing.h - replaces the gateway's program with its next version, so that there is no gateway
- * for only a few milliseconds.
+/* replacing.h - replaces the gateway's program with its next version. The time without a gateway is
+ * only a few milliseconds.
  *
  * Why: while there is no gateway, guests' output is held. The slow steps of a start need nothing
  * that the running gateway owns: DPDK is loaded, other hosts are asked for our address, and files
@@ -56,8 +56,8 @@ struct replacing {
 	enum replacing_phase phase;
 	pid_t pid;	     /* of the next program; 0: none */
 	uint64_t give_up_ns; /* when to kill the next program */
-	uint64_t look_ns;    /* when to check next whether that program has ended */
-	const char *why;     /* why that program was killed; NULL: it ended by itself */
+	uint64_t look_ns;    /* when to look again whether the next program has ended */
+	const char *why;     /* why we kill the next program; NULL: it ends by itself */
 };
 
 /* ---- the running program */

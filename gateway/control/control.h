@@ -24,7 +24,8 @@
 #define CONTROL_OUTPUT_MAX	(4u << 20)
 /* limit of the connections that wait for a command's end or follow events */
 #define CONTROL_CONNECTIONS_MAX 32
-/* viewers can have at most this many of these connections; the others are for operators */
+/* at most this many of CONTROL_CONNECTIONS_MAX can be viewers' connections; the others are for
+ * operators */
 #define CONTROL_VIEWERS_MAX	16
 /* limit of the connections with which one operator or viewer follows events */
 #define CONTROL_FOLLOWERS_MAX	4

@@ -320,7 +320,8 @@ json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64
 	return object;
 }
 
-/* Describe the drain of a host. Returns JSON null if it is not drained. */
+/* Describe the drain of a host. Returns JSON null if the host is neither drained nor being
+ * drained. */
 static json_t *describe_drain(const struct fleet *fleet, const struct fleet_host *host,
 			      uint64_t now_ns)
 {

@@ -237,7 +237,7 @@ static unsigned int class_of(const char *kind, const char *to)
 		if (strcmp(vital[i], kind) == 0)
 			return VITAL;
 	}
-	/* health.h limits the number of events, whatever peers do */
+	/* health_watch() limits the number of these events, whatever peers do */
 	return strcmp(kind, "health") == 0 && health_name_is_grave(to) ? VITAL : OTHERS;
 }
 

@@ -66,7 +66,7 @@ bool events_add(struct events *events, uint64_t now_ns, const char *vm, const ch
 		const char *from, const char *to, const char *text);
 
 /* For each VM that has had too many events, add an event that says how many were not stored. Call
- * this often; it does something once a second. */
+ * this often; it acts at most once a second. */
 void events_tick(struct events *events, uint64_t now_ns);
 
 /* Returns the number of events in memory. */

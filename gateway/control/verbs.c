@@ -32,8 +32,8 @@ struct request {
 	 * seen are lost */
 	bool may_lose;
 	bool may_be_torn; /* start: the operator accepts disks that are an unfinished copy */
-	bool waits, leaves, unprotected_ok; /* drain */
-	int timeout_s;		    /* drain; 0: the default */
+	bool waits, leaves, unprotected_ok; /* drain: as in struct drain_input */
+	int timeout_s;		    /* drain: its time limit; 0: DRAIN_S */
 	uint64_t now_ns;
 };
 
@@ -301,7 +301,7 @@ static void drain_request(struct control_conn *c, const struct request *r, struc
 	(void)snprintf(text, sizeof(text), "%s asks: %s %s", asker(c), r->verb, host->name);
 	fleet_event(fleet, r->now_ns, "", "operator", text);
 	fleet_drains_step(fleet, host, in, r->now_ns);
-	if (r->no_wait && c->phase == CONTROL_WAITING) { /* there is no reply yet: not refused */
+	if (r->no_wait && c->phase == CONTROL_WAITING) { /* no reply yet: it was not refused */
 		control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 1, "code", "accepted",
 					      "text", "begun; `holdfastctl status` and `events` "
 					      "have the rest"));

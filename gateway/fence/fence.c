@@ -182,7 +182,8 @@ void fence_close(struct fence *fence)
 	free(fence);
 }
 
-/* Start the process and set run->pid. Returns 0 or -errno. */
+/* Start @command in a shell, with its output going to the log file, and set run->pid. Returns 0 or
+ * -errno. */
 static int spawn(struct fence *fence, const char *command, struct run *run)
 {
 	char vm[WIRE_NAME_MAX + 16], host[WIRE_NAME_MAX + 16], term[40], path_var[PATH_MAX],

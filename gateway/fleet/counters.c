@@ -93,7 +93,8 @@ static void count_health(struct fleet *fleet)
 {
 	struct fleet_counters *c = &fleet->counters;
 
-	/* VMs that cannot be protected (faults) are not safe either, so begin with their number. */
+	/* VMs that cannot be protected (faults) are not safe, so vms_not_safe begins with their
+	 * number. */
 	c->vms_safe = c->health_changes = 0;
 	c->vms_not_safe = fleet->n_faults + fleet->n_more_faults;
 	for (size_t i = 0; i < fleet->n_vms; i++) {

@@ -66,7 +66,8 @@ struct fleet_counters {
 	uint64_t witness_keys;
 	/* Copied from witness_rx_count() when the counters are printed. */
 	uint64_t witness[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS];
-	/* useless UDP datagrams received on ports that accept witness datagrams */
+	/* UDP datagrams on ports that accept witness datagrams, but malformed or not sent to our
+	 * witness port */
 	uint64_t udp_unwanted;
 	/* the part of udp_unwanted that the kernel dropped (witnessing.h) */
 	uint64_t shield_dropped;

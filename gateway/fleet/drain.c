@@ -10,7 +10,7 @@
 #include "fleet/drain_private.h"
 
 #define RETRY_NS (3 * CLOCK_NS_PER_S) /* between two attempts to move a guest, or to end a copy */
-/* how much of its time limit an urgent drain keeps for ending the copies, at most */
+/* an urgent drain keeps a quarter of its time limit, but at most this, for ending the copies */
 #define COPIES_NS (5 * CLOCK_NS_PER_S)
 /* After this many failed moves of a guest, an urgent drain leaves the guest on the host. */
 #define GUARD_TRIES 3
@@ -304,7 +304,8 @@ static void tick_copies(struct drain_turn *s)
 		const struct drain_view *v = &s->in->views[i];
 		const struct drain_vm *vm = &s->d->vms[v->vm];
 
-		if (drain_is_here(v) && !vm->is_left) { /* perhaps the guest has failed over */
+		/* the guest is on the host again, perhaps by a failover */
+		if (drain_is_here(v) && !vm->is_left) {
 			s->d->phase = DRAIN_MOVING;
 			return;
 		}

@@ -12,8 +12,8 @@ static const char *what_it_is(const struct drain *d)
 	return d->phase == DRAIN_DONE ? "is drained, but not empty" : "is not drained";
 }
 
-/* Refuse the drain if the other host of any of the VMs is barred (drain.h): its guest or copy could
- * go nowhere. Returns true if the drain was refused. */
+/* Refuse the drain if the other host of one of the VMs is barred too (drain.h): its guest or its
+ * copy would have no host to go to. Returns true if the drain was refused. */
 static bool refuse_nowhere(struct drain_turn *s)
 {
 	unsigned int n = 0;

@@ -32,7 +32,7 @@ struct drain_record_host {
 	bool keeps_copies; /* as in struct drain; false if is_done or by_guard */
 	bool leaves;	   /* as in struct drain; false if is_done or by_guard */
 	uint64_t limit_s;
-	char boot[DRAIN_BOOT_MAX + 1]; /* valid if by_guard */
+	char boot[DRAIN_BOOT_MAX + 1]; /* the boot in which the guard asked; valid if by_guard */
 };
 
 struct drain_record {

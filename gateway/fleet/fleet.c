@@ -206,7 +206,7 @@ static void drop_old_wish(struct fleet *fleet, const struct fleet_vm *vm, struct
 	if (config->reprotect_auto || !record->is_wanted || record->in_doubt)
 		return;
 	record->is_wanted = false;
-	if (!may_append) /* the VM's next line in the journal will not have it */
+	if (!may_append) /* the VM's next line in the journal will not say want=protect */
 		return;
 	r = vm_journal_append(fleet->config.journal, config->name, config->host[record->owner],
 			      record->term, record->state, false, with);

@@ -75,7 +75,7 @@ struct fleet_report {
 	 * reason since */
 	struct fleet_told told[FLEET_N_TOLD];
 	const struct fleet_told *told_last;
-	uint64_t told_ns; /* when the last of these events was given */
+	uint64_t told_ns; /* when the latest event about such a reason was given */
 	struct rate numbers_rate; /* limits events whose texts differ only in their numbers */
 	/* for each of the FLEET_N_NEWS keys, the value that an event has reported last. The keys
 	 * are about the copy of the disks, the verification of the disks, and that of RAM */
@@ -103,7 +103,7 @@ struct fleet_host {
 	struct fleet_end end; /* expiry of the certificate of `control`, as last checked */
 	/* the host's address on the backup network, from a VM's file; "": the files give none */
 	char configured[16];
-	/* the incarnation of the younger gateway (struct fleet) that the host says it has obeyed;
+	/* the incarnation of the younger gateway that the host says it has obeyed (fleet.younger);
 	 * 0: none. While this number is above our incarnation, the host accepts nothing from us */
 	uint64_t obeyed;
 };
@@ -124,7 +124,8 @@ struct fleet_witness {
 /* The latest step of a VM's state machine. If the step has a journal record, its actions wait until
  * the record is durable. See fleet_step.c. */
 struct fleet_pending {
-	/* true while the step waits; if it is false, only inbox, retry and retry_ns are valid */
+	/* true while the step waits; if it is false, only inbox, retry, retry_ns and no_tick_ns are
+	 * valid */
 	bool waiting;
 	bool said;                  /* true once an event has said that the disk does not answer */
 	uint64_t since_ns;
@@ -166,9 +167,9 @@ struct fleet_vm {
 	 * can be run, or there is no command, or this cannot be determined */
 	char fence_fault[FLEET_FENCE_FAULT_MAX];
 	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
-	const struct fleet_disk *disk; /* the fleet's; borrowed */
+	const struct fleet_disk *disk; /* points to the fleet's member `disk` */
 	struct health_watch health; /* the health word, and since when it has applied */
-	uint64_t health_ns;	    /* when the word was last judged */
+	uint64_t health_ns;	    /* when `health` was last judged */
 };
 
 /* A VM that cannot be protected, because its file or its journal lines are unusable. */
@@ -204,8 +205,9 @@ struct fleet_config {
 	 * -EBUSY: another record is being written;
 	 * another -errno: the write could not begin. */
 	int (*take_over)(void *arg, uint64_t above);
-	/* Handle the end of that write. @result is 0 if it succeeded, or -errno. Returns the new
-	 * incarnation if it is on the disk, or 0 if the disk still has the old one. */
+	/* Called when the write that take_over() began has ended. @result is 0 if it succeeded, or
+	 * -errno. Returns the new incarnation if it is on the disk, or 0 if the disk still has the
+	 * old one. */
 	uint64_t (*recorded)(void *arg, int result);
 	void *take_over_arg;	 /* @arg for take_over() and recorded() */
 	/* number of the first order to an agent. It comes from the wall clock, so it is larger than

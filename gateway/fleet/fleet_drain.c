@@ -33,10 +33,10 @@ struct fleet_drains {
 	struct request requests[FLEET_VMS_MAX];
 	uint64_t n_requests;
 	bool has_answers;
-	/* Each request of a drain to be recorded, and each write of the file, gets the next number.
-	 * A write with a higher number than the request contains what was requested. `wanted` is
-	 * the last number given. `writing` is the number of the write that is under way; 0: none.
-	 * `asked` is the number of each host's request that is not on the disk yet; 0: none. */
+	/* Each action DRAIN_ACT_STORE, and each write of the file, gets the next number. A write
+	 * contains what all actions with lower numbers asked for. `wanted` is the last number
+	 * given. `writing` is the number of the write that is under way; 0: none. `asked` is the
+	 * number of each host's last action that is not on the disk yet; 0: none. */
 	uint64_t wanted, writing, asked[FLEET_HOSTS_MAX];
 	bool is_listed[FLEET_VMS_MAX]; /* the file names the VM as one to protect again */
 	char path[PATH_MAX];	       /* path of the file; "": drains are not recorded */
@@ -198,8 +198,8 @@ static bool must_list(const struct fleet_vm *vm)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
 
-	/* Also look at the spare: the spare of before may have taken the barred host's seat, and
-	 * then the barred host is the spare now. */
+	/* Also look at the spare. If the former spare has taken the barred host's seat, the barred
+	 * host is the spare now. */
 	return (fsm->is_barred[vm_fsm_other(fsm)] || fsm->is_barred[vm_fsm_spare(fsm)]) &&
 	       vm_fsm_wants_again(fsm);
 }

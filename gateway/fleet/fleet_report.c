@@ -10,12 +10,12 @@
 #include "fleet/witness_keys.h"
 #include "wire/text.h"
 
-/* shortest time between two events that say why a host cannot work for its VM */
+/* shortest time between two events of tell_hindrance() */
 #define HINDRANCE_NS CLOCK_NS_PER_S
-/* shortest time between two such events with the same reason, if other reasons came in between */
+/* shortest time before tell_hindrance() reports a reason again, if other reasons came in between */
 #define AGAIN_NS (60 * CLOCK_NS_PER_S)
-/* A new text that differs from a remembered text only in its numbers: at most NUMBERS_BURST such
- * events at once, then one per NUMBERS_NS. */
+/* The limit of events whose reason differs from a remembered one only in its numbers: at most
+ * NUMBERS_BURST events at once, then one per NUMBERS_NS. */
 #define NUMBERS_BURST 5
 #define NUMBERS_NS    (60 * CLOCK_NS_PER_S)
 
@@ -142,7 +142,7 @@ enum difference {
 	DIFFERENCE_TEXT,
 };
 
-/* Is the number before @unit an amount? */
+/* Does @unit, the text after a number, begin with a unit? Then the number is an amount. */
 static bool is_amount(const char *unit)
 {
 	static const char *const units[] = {" ms", " s", " min", " h", " %", "%",

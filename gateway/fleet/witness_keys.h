@@ -1,5 +1,6 @@
-/* witness_keys.h - makes, sends and wipes the keys of witness datagrams. In these datagrams, a VM's
- * owner's kernel reports the guest's frames, and signs the report (docs/wire-format.md 9).
+/* witness_keys.h - makes, sends and wipes the keys of witness datagrams. In these datagrams the
+ * kernel of a VM's owner reports the guest's frames. The kernel signs each datagram with the key
+ * (docs/wire-format.md 9).
  *
  * A key is valid for one owner in one term. The owner gets its first key when it has connected and
  * reported that it protects the VM in this term. After that it gets a new key every witness_rekey_s

@@ -32,7 +32,7 @@ struct liveness {
 	/* for this long after watching_ns, no judgement is given unless the host is seen */
 	uint64_t grace_ns;
 	uint64_t back_ns; /* when the host was heard again after its last long silence; 0: never */
-	uint64_t away_ns; /* how long that silence was */
+	uint64_t away_ns; /* how long that last long silence was */
 };
 
 enum liveness_judgement {

@@ -54,9 +54,9 @@ struct port {
 	uint64_t kernel_drops;
 };
 
-/* The pools and ports that port_prepare() has made. They are the two slowest things to make. The
- * slowest is the pool, because each of its pages is written for the first time; then comes a packet
- * socket. */
+/* The pools and ports that port_prepare() has made. Making these two takes longer than the rest of
+ * port_open(): most of all the pool, each of whose pages is written for the first time, and then a
+ * packet socket. */
 static struct {
 	char device[DEVICE_NAME_MAX];
 	struct rte_mempool *pool; /* NULL: bring_up() has taken it */
@@ -292,7 +292,7 @@ static struct port *take_port(const struct device *device)
 }
 
 /* Drop the frames that have arrived so far, and set all counters to zero. The process that had the
- * device until now has got these frames too. */
+ * device until now has got its own copies of these frames. */
 static void drop_waiting(struct port *port)
 {
 	struct port_frame frames[PORT_BURST_MAX];
@@ -421,7 +421,7 @@ int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces
 		port->counters.tx_no_buffer++;
 		return -ENOBUFS;
 	}
-	/* cannot fail: the assert above shows that it fits */
+	/* cannot fail: a frame fits into one buffer (the _Static_assert at the top of this file) */
 	to = rte_pktmbuf_append(mbuf, (uint16_t)size);
 	for (i = 0; i < n_pieces; i++) {
 		memcpy(to, pieces[i].iov_base, pieces[i].iov_len);

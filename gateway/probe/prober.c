@@ -177,8 +177,8 @@ void prober_tick(struct prober *prober, uint64_t now_ns)
 		return;
 	prober->next_ns += prober->interval_ns;
 	if (prober->next_ns <= now_ns)
-		prober->next_ns = now_ns + prober->interval_ns; /* missed probes are
-								 * not caught up */
+		/* probes that were missed are not sent later */
+		prober->next_ns = now_ns + prober->interval_ns;
 	for (size_t t = 0; t < PROBER_TARGETS; t++) {
 		struct prober_target *target = &prober->targets[t];
 

@@ -22,8 +22,8 @@
  * time that each handshake takes is measured and charged to the budget of its source. If this
  * budget is spent, or if other handshakes wait already, the session accepts no input until
  * admission_run() picks it.
- * Of the sessions whose budget is not spent, it prefers those of known sources, then those of the
- * source with the fewest unproven connections, then the oldest.
+ * Of the sessions whose budget is not spent, admission_run() prefers those of known sources, then
+ * those of the source with the fewest unproven connections, then the oldest.
  *
  * Where: session.c and sessions.c call it; sessions_tick() lets waiting sessions continue. Threads:
  * the gateway's loop.

@@ -16,7 +16,7 @@
 /* how often on_poll() looks for timeouts and due writable() events, in units of 500 ms */
 #define POLL_INTERVAL	  1
 #define LINGER_INTERVAL	  2
-#define RTO_MAX_TICKS	  2	 /* in units of 500 ms */
+#define RTO_MAX_TICKS	  2	 /* limit of a retransmission timeout, in units of 500 ms */
 
 /* ---- ending ---- */
 
@@ -92,8 +92,8 @@ void conn_finish_doomed(struct stack *stack)
 	}
 }
 
-/* End @conn without another event. Its pcb is freed at once if `depth` is 0, otherwise when `depth`
- * is 0 again. */
+/* End @conn without another event. Its pcb (lwIP's record of the connection) is freed at once or,
+ * if lwIP has called us (`depth` > 0), as soon as that call into lwIP has returned. */
 static void doom(struct stack_conn *conn, enum conn_state state)
 {
 	struct stack *stack = conn->stack;
@@ -294,7 +294,8 @@ static struct stack_conn *take_slot(struct stack *stack, struct tcp_pcb *pcb)
 	tcp_err(pcb, on_error);
 	tcp_poll(pcb, on_poll, POLL_INTERVAL);
 	tcp_nagle_disable(pcb);
-	pcb->snd_buf = STACK_SEND_BUFFER_BYTES; /* nothing is queued yet */
+	/* raising this is safe, because nothing is queued yet */
+	pcb->snd_buf = STACK_SEND_BUFFER_BYTES;
 	open_window(pcb, STACK_WINDOW_BYTES);
 	return conn;
 }

@@ -193,9 +193,9 @@ size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 
 /* Close the connection. @conn is not valid after the call. In the background, lwIP sends the
  * written bytes and then a FIN. If the peer has not acknowledged all of this after STACK_LINGER_MS,
- * the connection is reset. If the peer sends more bytes meanwhile, it is reset at once. A reset can
- * destroy bytes that the peer has not read yet. To avoid this, let the peer end the connection
- * first (ended()). Bytes that our side has received but not consumed cause no reset. */
+ * the connection is reset. If the peer sends more bytes meanwhile, the connection is reset at once.
+ * A reset can destroy bytes that the peer has not read yet. To avoid this, let the peer end the
+ * connection first (ended()). Bytes that our side has received but not consumed cause no reset. */
 #define STACK_LINGER_MS 10000
 void stack_conn_close(struct stack_conn *conn);
 

@@ -116,8 +116,8 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	struct vm_action *a;
 	va_list args;
 
-	/* The VM is in doubt (in_doubt): its newest line in the journal may be the unreadable one.
-	 * A new line would hide this. So write no line until it is clear who owns the guest. */
+	/* The VM is in doubt (in_doubt): an unreadable line of the journal may be its newest one. A
+	 * new line would hide that. So write no line until it is clear who owns the guest. */
 	if (fsm->record.in_doubt && !s->may_resolve)
 		return;
 	if (!is_transition(s, to, owner, new_term)) {
@@ -226,12 +226,14 @@ const char *vm_promotion_obstacle(const struct vm_fsm *fsm, uint64_t silence_max
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
 		return "the standby's agent keeps no epoch; `holdfastctl vm show` has its reason";
-	/* Epochs are numbered anew in each term, so the epoch's number does not show this. */
+	/* Compare the terms, not the epochs' numbers, because epochs are numbered anew in each
+	 * term. */
 	if (other->term < fsm->record.term)
 		return "the standby's copy is of an older term; it is sent all while the owner "
 		       "runs";
-	/* While the stream is up, `complete` may be newer than the report. Without a stream it may
-	 * be of a copy that the standby has lost. */
+	/* The standby has a whole epoch if its report or `complete` says so. `complete` can be
+	 * newer than the report. But while the stream is down, `complete` does not count, because
+	 * the standby may have lost that copy. */
 	if (other->agent_state != WIRE_STATE_PROMOTING && other->epoch == 0 &&
 	    (fsm->protection.complete == 0 || !fsm->stream[VM_STREAM_STANDBY].up))
 		return "the standby has got no whole epoch yet; it gets one while the owner runs";
@@ -279,9 +281,9 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 
 	if (s->in->evidence)
 		evidence = *s->in->evidence;
-	/* Expect epochs only while the standby owes nothing (evidence.c). If the
-	 * standby acknowledges nothing, the primary soon has too many epochs in flight, and
-	 * sends no more. */
+	/* Expect epochs only while the standby owes no acknowledgement (evidence.c). If it
+	 * acknowledges nothing, the primary soon has too many epochs in flight, and sends no
+	 * more. */
 	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes &&
 				    fsm->move.state != VM_MOVE_ORDERED;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
@@ -355,8 +357,8 @@ static void judge_shadow(struct vm_step *s)
 
 	if (timeout_ns == 0)
 		return;
-	/* The host is heard again. Report how long it was silent. With a shorter timeout, the
-	 * shadow would have promoted the standby needlessly. */
+	/* The host is heard again. Report how long it was silent: with any shorter timeout, a
+	 * detector that knows only beats would have promoted the standby needlessly. */
 	if (fsm->shadow_told_ns && live->seen_ns != fsm->shadow_told_ns) {
 		vm_event(s, "shadow", "beats from %s again after %" PRIu64 " ms",
 			 vm_host_name(fsm, fsm->shadow_host),
@@ -436,7 +438,8 @@ static void tick_protected(struct vm_step *s)
 
 /* A promotion has no time limit, because waiting is safe: the old owner can release nothing in the
  * new term. If the new owner connects again, it gets the order again. If it makes no progress, an
- * operator who waits gets an error. A cold start is given up (fsm_lost.c). */
+ * operator who waits gets an error. But a cold start that makes no progress is given up
+ * (fsm_lost.c). */
 static void tick_promoting(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -472,8 +475,9 @@ static void tick_unprotected(struct vm_step *s)
 	vm_again_tick(s);
 	if (fsm->record.state != VM_UNPROTECTED)
 		return;
-	/* Do this only in a step that writes no record: the news that the guest serves must not
-	 * wait for the journal. */
+	/* Watch the promoted guest only in a step that has not just changed the state. After a
+	 * change, events wait until the journal is written. The event that the guest serves must
+	 * not wait. */
 	vm_promoted_tick(s);
 	if (fsm->op.id && fsm->op.command != VM_COMMAND_FAILOVER &&
 	    fsm->op.command != VM_COMMAND_MOVE &&
@@ -520,7 +524,7 @@ static void on_tick(struct vm_step *s)
 	if (vm_fsm_in_conflict(s->fsm) && s->fsm->record.state != VM_PROTECTED)
 		return;
 	if (vm_cold_is_nowhere(s->fsm) && s->fsm->record.state != VM_PROMOTING)
-		return; /* there is nothing to judge */
+		return; /* the guest runs nowhere, so there is nothing to judge */
 	if (by_state[s->fsm->record.state])
 		by_state[s->fsm->record.state](s);
 	judge_shadow(s);

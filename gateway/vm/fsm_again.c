@@ -33,7 +33,7 @@ static uint64_t wait_ns(unsigned int n_failed)
 void vm_again_init(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	if (!fsm->config->reprotect_auto) {
-		fsm->record.is_wanted = false; /* the policy was `auto` before this start */
+		fsm->record.is_wanted = false; /* may be set since an earlier start with `auto` */
 		return;
 	}
 	fsm->record.is_wanted |= fsm->record.state != VM_UNPROTECTED;
@@ -66,8 +66,8 @@ void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t n
 {
 	struct vm_again *again = &fsm->again;
 
-	/* If a standby fails again and again, make each wait longer: it must not cause one copy
-	 * after another. */
+	/* Make each wait longer, so that a standby that fails again and again does not cause one
+	 * copy after another. A protection that lasted long resets the count. */
 	if (ended->state == VM_PROTECTED && ended->lasted_ns >= AGAIN_MAX_NS)
 		again->n_failed = 0;
 	again->n_failed++;
@@ -132,8 +132,8 @@ void vm_on_policy(struct vm_step *s)
 	bool was_wanted = fsm->record.is_wanted;
 
 	if (!fsm->config->reprotect_auto) {
-		/* With `ask`, protect again only what an operator's move, a suspension or a drain
-		 * has interrupted. */
+		/* With `ask`, protect again only a guest whose protection an operator's move, a
+		 * suspension or a drain has interrupted. */
 		if (fsm->is_barred[vm_fsm_other(fsm)] ||
 		    (fsm->is_barred[vm_fsm_spare(fsm)] && vm_fsm_wants_again(fsm)))
 			return;
@@ -213,9 +213,9 @@ static void forget_suspended(struct vm_step *s)
 		 vm_host_name(s->fsm, s->in->host), s->fsm->config->name);
 }
 
-/* Returns when to protect the guest again if the owner's agent does not report that it checks
- * whether the guest is again as it was protected. There is a wait, because the owner's last report
- * may have been sent before the protection ended. */
+/* After a suspension: returns when to protect the guest again although the owner's agent does not
+ * report that it checks the guest. Not at once, because the owner's last report may have been sent
+ * before the protection ended. */
 static uint64_t unwatched_ns(const struct vm_fsm *fsm)
 {
 	return fsm->entered_ns + wait_ns(fsm->again.n_failed);
@@ -237,7 +237,9 @@ static bool waits_for_cover(struct vm_step *s)
 		return true;
 	if (fsm->record.is_wanted)
 		return s->now_ns < unwatched_ns(fsm);
-	if (s->in->knows_suspended) /* with an older agent, wait for is_covered_again */
+	/* an agent that reports is_suspended as false has forgotten what was protected; an older
+	 * agent does not report it, so wait for is_covered_again */
+	if (s->in->knows_suspended)
 		forget_suspended(s);
 	return true;
 }
@@ -327,11 +329,13 @@ void vm_again_tick(struct vm_step *s)
 	if (fsm->record.state != VM_UNPROTECTED || fsm->again.when != VM_AGAIN_SOON ||
 	    vm_fsm_in_conflict(fsm) || s->was_conflict)
 		return;
-	/* A spare takes the other host's seat only at a report, not at a tick. */
+	/* In these two cases a spare may take the other host's seat. That is decided only at a
+	 * report (vm_again_report()), not here. */
 	if (fsm->again.unfit || vm_protect_obstacle(fsm, vm_fsm_other(fsm)))
 		return;
-	/* The owner may have died since its report, and the other host may end its stopped guest
-	 * when it is asked to stand by. */
+	/* Begin only if the owner is not silent. It may have died since its report. Then the other
+	 * host's stopped guest may be all that is left, and a host that is asked to stand by may
+	 * end its stopped guest. */
 	if (vm_has_guest(owner) && owner->agent_state == WIRE_STATE_RUNNING &&
 	    owner->term == fsm->record.term &&
 	    !liveness_silent_for(&owner->live, fsm->config->liveness.beat_timeout_ns / 2,

@@ -22,7 +22,7 @@ static const struct kind {
 	uint8_t verb;
 	bool is_owners; /* true: the owner carries it out; false: the standby */
 	const char *event;
-	const char *need;    /* what exists only in PROTECTED */
+	const char *need;    /* begins the refusal "... only while it is PROTECTED" */
 	const char *doing;   /* completes "it is being ..." */
 	const char *done, *not_done;
 	const char *failed;  /* code of the reply after WIRE_ORDER_FAILED */

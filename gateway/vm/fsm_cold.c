@@ -57,8 +57,8 @@ static uint64_t ran_in(const struct vm_fsm *fsm, uint8_t h)
 {
 	enum vm_cold_role role = word_of(fsm, h).role;
 
-	/* Do not use the term that the host has reached: a START that failed there has raised
-	 * it. */
+	/* Use cold.ran, not the term that the host has reached: a START that failed there has
+	 * raised that term. */
 	return role == VM_COLD_PRIMARY || role == VM_COLD_RUNNING ? fsm->host[h].cold.ran : 0;
 }
 
@@ -72,16 +72,17 @@ static bool is_alone(const struct vm_fsm *fsm)
 {
 	uint8_t owner = fsm->record.owner;
 
-	/* A start of the owner alone was given up, and nothing has happened since. */
+	/* an earlier start on the owner alone was given up: the owner can be chosen again */
 	bool is_again = fsm->cold.is_lost && fsm->cold.was_certain_alone;
 
 	return !fsm->host[vm_fsm_other(fsm)].up && ran_in(fsm, owner) > 0 &&
 	       (!is_promoting(fsm) || is_again) && fsm->record.term > 0 && !vm_fsm_in_conflict(fsm);
 }
 
-/* Can the host without a seat have the guest, or have been the last to run it? Not if the journal
- * is sound. But if the journal is lost or old, this host may have had a seat meanwhile. So this
- * host must have reported too, and must have nothing of the guest. */
+/* Could the host without a seat have the guest, or have been the last to run it? Yes if it reports
+ * that it has something of the guest. If it has not reported, the journal is believed. But a
+ * journal that is lost or old does not know whether this host had a seat meanwhile. Then the host
+ * must have reported. */
 static bool is_spares(const struct vm_fsm *fsm)
 {
 	const struct vm_host *spare = &fsm->host[vm_fsm_spare(fsm)];
@@ -99,8 +100,8 @@ bool vm_cold_is_nowhere(const struct vm_fsm *fsm)
 
 	if (vm_fsm_has_spare(fsm) && is_spares(fsm))
 		return false;
-	/* The owner still has the guest, and keeps it stopped. The order PROTECT lets it continue,
-	 * like after any boot. */
+	/* The owner still has the guest's QEMU, and keeps it stopped. So no cold start is needed:
+	 * the order PROTECT lets the guest continue. */
 	if ((state == VM_SYNCING || state == VM_PROTECTED) && own.has_qemu &&
 	    own.disk != VM_COLD_DISK_UNSOUND)
 		return false;
@@ -184,7 +185,7 @@ static int ask_journal(const struct vm_fsm *fsm, uint8_t best, struct choice *re
 {
 	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
 	struct vm_cold_word word = word_of(fsm, owner);
-	/* A standby that was told to stop has no role, but knows the term. */
+	/* A standby that was told to stop has files too: it has no role, but knows the term. */
 	bool has_files = word.role >= VM_COLD_STANDBY ||
 			 (word.role == VM_COLD_NONE && fsm->host[owner].term == fsm->record.term);
 
@@ -229,7 +230,8 @@ static struct choice choose(const struct vm_fsm *fsm)
 	if (ran_in(fsm, vm_fsm_spare(fsm)) > ran_in(fsm, best))
 		return uncertain("%s ran it last, and has no seat by the journal",
 				 vm_host_name(fsm, vm_fsm_spare(fsm)));
-	/* A standby that is cut off may have the guest's memory, which is newer than any disk. */
+	/* A standby that is cut off may have the guest's memory, which is newer than any disk. So
+	 * the choice is not certain. */
 	if (is_alone(fsm) && fsm->record.state != VM_UNPROTECTED &&
 	    fsm->record.state != VM_PREPARING && !is_promoting(fsm))
 		return uncertain("%s is not connected, and may still have a copy of its memory",
@@ -405,7 +407,7 @@ void vm_cold_look(struct vm_step *s)
 	if (fsm->cold.is_start)
 		return;
 	if (!vm_cold_is_nowhere(fsm)) {
-		/* a start that has failed is not repeated automatically */
+		/* keep has_failed: a start that has failed is not repeated automatically */
 		fsm->cold = (struct vm_cold){
 			.has_failed = fsm->cold.has_failed && fsm->record.state != VM_PROTECTED,
 			.is_lost = fsm->cold.is_lost,
@@ -528,7 +530,8 @@ void vm_on_start(struct vm_step *s)
 			 "running on it?", vm_host_name(fsm, h), vm);
 		return;
 	}
-	/* An operator may know that the other host never comes back. */
+	/* If it is not certain that the guest runs nowhere, an operator must know that the other
+	 * host never comes back, and say so by `--on` and `--lose`. */
 	if (!is_nowhere && !(s->in->is_host_named && s->in->may_lose &&
 			     word_of(fsm, h).role != VM_COLD_NOT &&
 			     has_nothing(fsm, vm_fsm_beside(fsm, h)) &&

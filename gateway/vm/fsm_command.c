@@ -85,8 +85,8 @@ static bool refuse_named(struct vm_step *s)
 	return true;
 }
 
-/* If the owner still has to end something of the last term, or if host @h still has to, which is to
- * keep the copy, refuse the command and return true. */
+/* Host @h is to keep the copy. If this host or the owner still has to end something of the last
+ * term, refuse the command and return true. */
 static bool refuse_unended(struct vm_step *s, uint8_t h)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -95,7 +95,8 @@ static bool refuse_unended(struct vm_step *s, uint8_t h)
 
 	if (is_spare) {
 		is_owners |= vm_agent_holds(fsm->host[fsm->record.owner].agent_state);
-		/* otherwise the due fence of the host that loses its seat would be forgotten */
+		/* If the host that loses its seat must still be fenced, refuse: the change of seats
+		 * would forget the fence. */
 		if (!is_owners && fsm->fence_due && fsm->host[vm_fsm_other(fsm)].up)
 			h = vm_fsm_other(fsm);
 		else if (!is_owners && !vm_protect_obstacle(fsm, h))

@@ -19,8 +19,8 @@ static bool is_there(const struct vm_host *host)
 	return host->up && host->reported;
 }
 
-/* Does @host report a term that is too large to be possible? If so, this gateway cannot begin a
- * higher term. */
+/* Does @host report a term that is out of range? Only such a term can be above term_seen
+ * (vm_on_newer_term()). This gateway then cannot begin a higher term. */
 static bool is_out_of_range(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	return host->term > fsm->term_seen && host->term > fsm->record.term;
@@ -62,8 +62,8 @@ static uint8_t find_copy(const struct vm_fsm *fsm)
 
 /* ---- owner */
 
-/* If @h becomes the owner, host @o gives up what it has of the guest. May that be the last or the
- * newest of it? */
+/* If @h becomes the owner, host @o gives up what it has of the guest. Could that be all that is
+ * left of the guest, or be newer than what @h has? */
 static bool may_have_more(const struct vm_step *s, uint8_t h, uint8_t o)
 {
 	const struct vm_host *named = &s->fsm->host[h], *other = &s->fsm->host[o];
@@ -262,7 +262,7 @@ static void on_failover(struct vm_step *s)
 		return;
 	epoch = fsm->host[copy].epoch;
 	s->may_resolve = true;
-	/* As with `owner`: nothing may end the old guest before the next `protect`. */
+	/* As in resolve(): nothing may end the old guest before the next `protect`. */
 	vm_again_forget(fsm);
 	vm_set_state(s, VM_PROMOTING, copy, true,
 		     "operator chose the copy on %s, epoch %" PRIu64 " of term %" PRIu64,

@@ -31,7 +31,7 @@
 #include "base/text.h"
 #include "vm/fsm_private.h"
 
-/* After this many copies since the last commit, further copies no longer count as progress. */
+/* After this many attempts since the last commit, a copy no longer counts as progress. */
 #define ATTEMPTS_MAX 3
 /* A report of more bytes than this is wrong. */
 #define COPY_BYTES_MAX (UINT64_C(1) << 60)
@@ -154,8 +154,8 @@ void vm_on_copy(struct vm_step *s)
 
 	if (fsm->record.state != VM_PROTECTED && fsm->record.state != VM_SYNCING)
 		return;
-	/* Trust the owner's report that it holds output: protection.held_from is 0 after a restart
-	 * of this gateway. */
+	/* To find out whether output is held, use the owner's report: protection.held_from is 0
+	 * after a restart of this gateway. */
 	copy->is_held = s->in->copy_bytes > 0 && s->in->copy_bytes <= COPY_BYTES_MAX &&
 			s->in->copied_bytes <= s->in->copy_bytes;
 	if (!copy->is_held)

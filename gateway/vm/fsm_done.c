@@ -43,7 +43,7 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 			     "%s runs the guest in term %" PRIu64, name, fsm->record.term);
 		fsm->release_due = false;
 		fsm->stop_due = false;
-		/* a cold start has already fenced the other host */
+		/* not due if a cold start has already fenced the other host */
 		fsm->fence_due = !is_boot || !vm_cold_is_fenced(fsm, vm_fsm_other(fsm));
 		/* the operator's `unprotect` was meant to give the guest back to its previous
 		 * owner */

@@ -86,8 +86,8 @@ void vm_on_end_copy(struct vm_step *s)
 			 vm_host_name(fsm, fsm->record.owner), host);
 }
 
-/* Does what vm_drain_look() does, for a guest that another host owns. @host may still have a copy
- * or an older guest that is needed. */
+/* Does the work of vm_drain_look() if another host than @host owns the guest. @host may still have
+ * a copy, or an older guest, that is needed. */
 static enum vm_drain_place look_elsewhere(const struct vm_fsm *fsm, uint8_t host, char *why,
 					  size_t size)
 {
@@ -154,7 +154,7 @@ bool vm_drain_has_third(const struct vm_fsm *fsm, uint8_t host)
 	       fsm->again.unfit != 1 + spare;
 }
 
-/* Does what vm_drain_look() does if @h owns the guest, and no other host has a copy. */
+/* Does the work of vm_drain_look() if @h owns the guest, and no other host has a copy. */
 static enum vm_drain_place look_unprotected(const struct vm_fsm *fsm, uint8_t h, char *why,
 					    size_t size)
 {

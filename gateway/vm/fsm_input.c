@@ -149,8 +149,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	 * output. */
 	fsm->release_due |= state == VM_UNPROTECTED && fsm->record.term > 0 &&
 			    vm_agent_holds(s->in->agent_state);
-	/* Do this first, because a promoted guest that is in doubt must not be protected again.
-	 * After a restart, only this report shows that the guest was promoted. */
+	/* Do this before vm_again_report(), because a promoted guest that is in doubt must not be
+	 * protected again. After a restart, only this report shows that the guest was promoted. */
 	if (s->in->term == fsm->record.term)
 		vm_promoted_report(s);
 	/* Do this before the check of the term. The owner reports an older term than the journal's
@@ -158,8 +158,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	vm_again_report(s);
 	if (s->in->term != fsm->record.term)
 		return;
-	/* The new owner runs the guest, so the promotion has succeeded. If the state is FAILED, the
-	 * new owner was only slow, or its answer was lost. */
+	/* If the new owner runs the guest, the promotion has succeeded. In FAILED, the new owner
+	 * was only slow, or its answer was lost. */
 	if ((state == VM_PROMOTING || state == VM_FAILED) &&
 	    s->in->agent_state == WIRE_STATE_RUNNING) {
 		vm_order_ended(s, s->in->host, WIRE_VERB_PROMOTE, true, s->in->text);

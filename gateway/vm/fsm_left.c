@@ -36,9 +36,10 @@ bool vm_left_may_release(const struct vm_fsm *fsm)
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
-	/* An agent whose host was booted has nothing to release. But it would answer the order, and
-	 * record on its disk that the guest was released. Later nobody could see that the standby's
-	 * copy has all that clients have seen. */
+	/* A host that was booted has nothing to release, but it would record on its disk that it
+	 * released the guest. Then nobody could see later that the standby's copy has all that
+	 * clients have seen. So while there may be such a copy, a booted owner does not get the
+	 * order. */
 	return owner->reported && (owner->cold.role == VM_COLD_NOT || fsm->is_copy_unwanted ||
 				   (other->reported && !has_copy(other)));
 }
@@ -96,8 +97,8 @@ bool vm_left_failover(struct vm_step *s)
 	s->may_resolve = false;
 	fsm->promote_epoch = 1;
 	fsm->release_due = fsm->stop_due = fsm->fence_due = false;
-	/* An owner that is connected is ordered to stop. Any other may run the guest, and have no
-	 * need of a lease. */
+	/* A connected owner gets the order to stop. An owner that is away may still run the guest,
+	 * and an unprotected guest needs no lease. */
 	fsm->may_run[owner] = !fsm->host[owner].up;
 	if (fsm->config->has_fence_command && !fsm->host[owner].up)
 		fsm->fencing = VM_FENCING_DUE;

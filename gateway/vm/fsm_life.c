@@ -55,8 +55,8 @@ void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
 
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
 {
-	/* This is safe: the owner counts its lease from the time when it sent the beat, so the
-	 * lease ends earlier. */
+	/* Counting from now is safe: the owner counts its lease from the time when it sent the
+	 * beat, so its lease ends earlier. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, now_ns, fsm->config->release_ns);
 }

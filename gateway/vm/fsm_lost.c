@@ -40,8 +40,9 @@ bool vm_lost_is_start(const struct vm_fsm *fsm)
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
 
 	/* An ordinary promotion orders FENCE only after it has succeeded. So in FAILED, a host that
-	 * was fenced by an order shows that a cold start was given up. But a copy that an operator
-	 * chose in a conflict can be promoted beside a host that was fenced before. */
+	 * was fenced by an order shows that a cold start was given up. There is one exception: an
+	 * operator chose a copy in a conflict, while the other host was already fenced. So the
+	 * owner must have no copy. */
 	return fsm->record.state == VM_FAILED && !(is_there(owner) && owner->has_copy) &&
 	       (fsm->cold.is_lost || (is_there(other) && other->cold.role == VM_COLD_FENCED &&
 				      !other->cold.has_qemu));

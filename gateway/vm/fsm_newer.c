@@ -123,12 +123,12 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 
 	if (agreements[row].to != VM_UNPROTECTED && !protects)
 		return false;
-	/* the journal's lost line may have given the spare a seat, so the spare must report that it
-	 * is in no newer term */
+	/* if the journal, or its newest line, is lost, that line may have given the spare a seat;
+	 * so the spare must report that it is in no newer term */
 	if (!agreements[row].votes && (fsm->record.term == 0 || fsm->record.in_doubt) &&
 	    vm_fsm_has_spare(fsm) && !vm_spare_is_not_past(fsm, s->in->term))
 		return false;
-	/* the row needs this gateway's vote, but here the gateway has no vote */
+	/* a row that needs this gateway's vote does not apply where the gateway has no vote */
 	if (agreements[row].votes &&
 	    (fsm->record.in_doubt || owner != fsm->record.owner ||
 	     s->in->term != fsm->record.term + 1))
@@ -175,7 +175,7 @@ bool vm_settle_failed(struct vm_step *s)
 		     holds ? ", and is protected again" : "");
 	fsm->release_due = fsm->stop_due = true;
 	/* If the old owner holds no output, do not protect the guest again, because the hosts have
-	 * agreed that it runs unprotected. */
+	 * agreed that the guest runs unprotected. */
 	if (holds)
 		vm_again_plan(fsm, VM_AGAIN_SOON, "kept the guest protected without this gateway",
 			      s->now_ns);
@@ -188,7 +188,7 @@ bool vm_settle_failed(struct vm_step *s)
  * false. */
 static bool find_agreement(struct vm_step *s)
 {
-	/* The spare's report is in conflict with the journal: this must be settled before any
+	/* If the spare's report is in conflict with the journal, that must be settled before any
 	 * agreement counts. */
 	if (s->fsm->host[vm_fsm_spare(s->fsm)].conflict)
 		return false;
@@ -339,7 +339,8 @@ void vm_confirm_record(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_record *record = &fsm->record;
 
-	/* The journal's lost line may have given the spare a seat. */
+	/* The unreadable line may have given the spare a seat. So the doubt ends only if the spare
+	 * reports that it is in no newer term. */
 	if (!record->in_doubt || !seats_confirm(fsm) ||
 	    (vm_fsm_has_spare(fsm) && !vm_spare_is_not_past(fsm, record->term)))
 		return;

@@ -45,7 +45,7 @@ static uint8_t want_of_spare(const struct vm_fsm *fsm, const struct vm_host *hos
 		return 0;
 	if (host->reported && vm_agent_stands_by(host->agent_state))
 		return WIRE_VERB_STANDBY_STOP;
-	/* The host died during a promotion in an older term, which no longer counts. */
+	/* The host is still in a promotion of an older term, which no longer counts. */
 	if (host->reported && host->agent_state == WIRE_STATE_PROMOTING &&
 	    host->term < fsm->record.term)
 		return WIRE_VERB_FENCE;
@@ -119,7 +119,7 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 
 	if (h == vm_fsm_spare(fsm))
 		return want_of_spare(fsm, &fsm->host[h]);
-	/* Orders cannot bring back what was lost with the hosts' memory. */
+	/* Give no order: orders cannot bring back what was lost with the hosts' memory. */
 	if (fsm->record.state != VM_UNPROTECTED && !fsm->cold.is_start &&
 	    (vm_cold_is_nowhere(fsm) || vm_cold_waits(fsm, h)))
 		return 0;
@@ -224,7 +224,8 @@ void vm_on_fenced(struct vm_step *s)
 	fsm->fencing = VM_FENCING_NONE;
 	if (ok)
 		fsm->may_run[vm_fsm_other(fsm)] = false;
-	/* A host that may run the guest must be fenced, whatever the configuration says. */
+	/* Go on without the fence only if fence_required = no. In a cold start, a host that may run
+	 * the guest must be fenced in any case. */
 	if (ok || (!fsm->config->fence_required &&
 		   !(is_start && fsm->may_run[vm_fsm_other(fsm)]))) {
 		vm_event(s, "fence", ok ? "%s is fenced: %s"

@@ -50,15 +50,15 @@ void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *form
  * event. */
 void vm_end_protection(struct vm_step *s, const char *reason);
 
-/* Promote the standby's host if that is allowed now. @silent is true if the reason is the owner's
- * silence. In this case the standby's host must have been heard very recently, which shows that the
- * gateway's own link works. Returns true if the promotion has begun. If not, returns false and sets
- * *ret_why (a constant) to what is missing. */
+/* In fsm.c: promote the standby's host if that is allowed now. @silent is true if the reason is the
+ * owner's silence. In this case the standby's host must have been heard very recently, which shows
+ * that the gateway's own link works. Returns true if the promotion has begun. If not, returns false
+ * and sets *ret_why (a constant) to what is missing. */
 bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why);
 
-/* Called when the standby has all of @epoch. Commits the epoch. If the VM is SYNCING and all output
- * after the seal is held, the VM becomes PROTECTED. Does nothing if a later epoch was committed
- * already, or if the VM is SYNCING and output cannot leave the owner's host. */
+/* In fsm_stream.c: called when the standby has all of @epoch. Commits the epoch. If the VM is
+ * SYNCING and all output after the seal is held, the VM becomes PROTECTED. Does nothing if a later
+ * epoch was committed already, or if the VM is SYNCING and output cannot leave the owner's host. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 
 /* In fsm_way.c: handle the part of a REPORT about an obstacle between clients and the guest on
@@ -75,8 +75,8 @@ bool vm_way_is_no_matter(struct vm_step *s, const char *why);
  * protection. */
 void vm_judge_way(struct vm_step *s);
 
-/* In PREPARING, become SYNCING if the standby is ready. In SYNCING and PROTECTED, send RESUME if
- * both streams are up. */
+/* In fsm_stream.c: in PREPARING, become SYNCING if the standby is ready. In SYNCING and PROTECTED,
+ * send RESUME if both streams are up. */
 void vm_resume_if_ready(struct vm_step *s);
 
 /* In fsm_standby.c: reset the clock of standby_lost, which measures how long commits have waited
@@ -84,7 +84,7 @@ void vm_resume_if_ready(struct vm_step *s);
 void vm_standby_begin(struct vm_fsm *fsm, uint64_t now_ns);
 /* Start the clock of standby_lost again, because a new epoch was committed. */
 void vm_standby_committed(struct vm_step *s);
-/* Begin a new attempt, because RESUME is sent. */
+/* Called when RESUME is sent: the standby's next attempt to catch up begins. */
 void vm_standby_resumed(struct vm_fsm *fsm);
 /* Note that the standby will end its stream for the reason @why. If @why is NULL, the stream has
  * ended already. */
@@ -101,7 +101,7 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 void vm_on_copy(struct vm_step *s);
 /* Called when an epoch was committed, which shows that no such copy is under way. */
 void vm_copy_ended(struct vm_fsm *fsm);
-/* Do not count the @gap_ns during which the gateway itself was stalled. */
+/* Leave the @gap_ns during which the gateway itself was stalled out of the copy's times. */
 void vm_copy_stalled(struct vm_fsm *fsm, uint64_t gap_ns);
 
 /* The last state before the VM became UNPROTECTED. */
@@ -163,7 +163,8 @@ bool vm_asked_done(struct vm_step *s);
 /* Called when the protection has ended, so that no order in `asked` will be answered: give an event
  * about each of these orders, and reply to those who wait. */
 void vm_asked_protection_ended(struct vm_step *s);
-/* Called when the connection of @host has ended. Does the same for the orders to this host. */
+/* Called when the connection of @host has ended, so that this host will answer no order in `asked`.
+ * Gives events and replies like vm_asked_protection_ended(). */
 void vm_asked_host_lost(struct vm_step *s, uint8_t host);
 
 /* In fsm_work.c: note the progress that @host reports. */
@@ -175,7 +176,8 @@ bool vm_is_stuck(const struct vm_step *s, uint8_t h, uint64_t since_ns);
 /* Write to @text (@size bytes) which step of host @h was the last before its progress stopped, such
  * as "it copied 3.1 of 5.0 GiB". Returns @text. */
 const char *vm_describe_stuck(const struct vm_fsm *fsm, uint8_t h, char *text, size_t size);
-/* Does the same for both hosts of a first copy, with their names. */
+/* Like vm_describe_stuck(), but during a protection's first copy: describes both hosts, with their
+ * names. */
 const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* In fsm_promoted.c: called when the promoted host has said that it runs the guest. Begins to watch
@@ -197,12 +199,13 @@ void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text)
 void vm_move_give_up(struct vm_step *s, const char *why);
 /* Called when the VM has entered a state. Continues, ends or gives up a move. */
 void vm_move_entered(struct vm_step *s);
-/* Called when the new owner runs the guest. */
+/* Called when the new owner of a moved guest runs it. Gives an event, and plans to protect the
+ * guest again. */
 void vm_move_runs(struct vm_step *s);
 /* After a move whose promotion, in the present term, has not succeeded: is it certain that the
  * guest has not run on the new owner? Only then may the guest be given back without an operator. */
 bool vm_move_is_certain(const struct vm_fsm *fsm);
-/* Is this certain, and does the old owner also report that it has the guest? */
+/* Is vm_move_is_certain() true, and does the old owner report that it has the guest? */
 bool vm_move_may_begin_back(const struct vm_fsm *fsm);
 /* Called when the guest is given back because the move failed. Plans to protect it again, but not
  * at once. */
@@ -271,10 +274,10 @@ void vm_command_begin(struct vm_step *s);
 /* In fsm_command.c: if host @h is not connected, or has not reported, refuse the command and return
  * true. */
 bool vm_refuse_absent(struct vm_step *s, uint8_t h);
-/* In fsm_left.c. Both are about a VM that is UNPROTECTED. vm_left_may_release(): may the owner be
- * ordered to release the guest? vm_left_may_stop(): may the standby be ordered to discard its copy?
- * Not while this copy may be all that is left of the guest. */
+/* In fsm_left.c: may the owner, in UNPROTECTED, be ordered to release the guest? */
 bool vm_left_may_release(const struct vm_fsm *fsm);
+/* May the standby, in UNPROTECTED, be ordered to discard its copy? Not while this copy may be all
+ * that is left of the guest. */
 bool vm_left_may_stop(const struct vm_fsm *fsm);
 /* Handle the command FAILOVER if vm_left_is_copy(). Returns true if it was handled. */
 bool vm_left_failover(struct vm_step *s);
@@ -286,7 +289,8 @@ void vm_on_end_copy(struct vm_step *s);
 const char *vm_promotion_obstacle(const struct vm_fsm *fsm, uint64_t silence_max_ns,
 				  uint64_t now_ns);
 
-/* Handle a report of a term above the journal's. fsm->host holds the report already. */
+/* In fsm_newer.c: handle a report of a term above the journal's. fsm->host holds the report
+ * already. */
 void vm_on_newer_term(struct vm_step *s);
 
 /* If the reporting host has no seat, but reports that it has the guest or a copy in the journal's
@@ -309,7 +313,7 @@ void vm_on_obeys_another(struct vm_step *s);
  * of the last readable line. If both hosts confirm this term and its owner, the doubt ends. */
 void vm_confirm_record(struct vm_step *s);
 
-/* Journal the present record. */
+/* In fsm.c: journal the present record. */
 void vm_journal_record(struct vm_step *s);
 
 /* In fsm_conflict.c: handle the command `owner`, and in a conflict all other commands except
@@ -327,19 +331,20 @@ void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text);
 /* Called at the end of an order: @host has answered, or the gateway has stopped waiting. */
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);
 
-/* Called in FAILED when the guest cannot be given back, for the reason @why. Replies to the
- * operator who waits for this; if none waits, gives an event. */
+/* In fsm_command.c: called in FAILED when the guest cannot be given back, for the reason @why.
+ * Replies to the operator who waits for this; if none waits, gives an event. */
 void vm_give_back_fails(struct vm_step *s, const char *why);
 /* Give the guest back to its previous owner. Called at the end of the order STANDBY_STOP to the
  * other host. @ok and @text are the host's answer, or say that the gateway no longer waits for
  * it. */
 void vm_give_back(struct vm_step *s, bool ok, const char *text);
 
-/* Send each host the order that the state requires, unless it was sent already. This is the last
- * part of a step. */
+/* In fsm_order.c: send each host the order that the state requires, unless it was sent already.
+ * This is the last part of a step. */
 void vm_reconcile(struct vm_step *s);
 
-/* Is @agent_state one in which the agent, as primary, holds or may hold the guest's output? */
+/* In fsm_input.c: is @agent_state one in which the agent, as primary, holds or may hold the guest's
+ * output? */
 bool vm_agent_holds(uint8_t agent_state);
 /* Is @agent_state one of a standby? */
 bool vm_agent_stands_by(uint8_t agent_state);

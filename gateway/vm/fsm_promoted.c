@@ -44,8 +44,8 @@ void vm_promoted_report(struct vm_step *s)
 	if (!said->is_valid || said->term != s->fsm->record.term)
 		return;
 	watch_of(s->fsm)->said = *said;
-	/* The guest was promoted before this gateway started. The gateway does not know whether the
-	 * guest serves, so watch it. */
+	/* If this gateway does not watch the guest yet, the guest was promoted before this gateway
+	 * started. The gateway does not know whether the guest serves, so begin to watch it. */
 	if (s->fsm->record.state == VM_UNPROTECTED && watch_of(s->fsm)->state == VM_PROMOTED_NONE)
 		vm_promoted_begin(s);
 }

@@ -13,11 +13,11 @@
  * seats, two of these three parties must agree: the gateway and the owner. The third party, which
  * loses its seat, is not asked.
  *
- * Why the old holder of the seat can do no harm: without a gateway, it can agree with the owner
- * only on the term that follows one in which it has stood by. The change of seats skips two terms.
- * In the second of the skipped terms the old holder is told to end its copy. So the old holder was
- * never in the term just before one for which the owner asks. Until the owner has entered the new
- * term, its guest is unprotected, so the new holder has no copy to promote.
+ * The host that loses its seat can do no harm. Without a gateway, it could agree with the owner
+ * only on a term directly after one in which it stood by. But the change of seats skips two terms,
+ * and in the second of them that host is ordered to end its copy. So it never stood by in the term
+ * before one for which the owner can ask. The former spare can do no harm either: until the owner
+ * has entered the new term, the guest is unprotected, and the former spare has no copy to promote.
  *
  * Hosts keep their indices when seats change. So a late report, answer or stream of one host is
  * never taken for that of another host (docs/decisions/0058-spare.md). */

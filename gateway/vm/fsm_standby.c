@@ -38,11 +38,11 @@
  * RESUMEs are normal: each time that the primary reconnects, one is sent. Also, the commit of a
  * FULL epoch takes time. */
 #define ATTEMPTS_LOOP 3
-/* After this many failed attempts at a copy, the bytes of an attempt no longer count as
+/* After this many RESUMEs since the last commit, relayed bytes and reported work no longer count as
  * progress. */
 #define ATTEMPTS_MAX 3
-/* How long a standby can take to apply one byte of an acknowledged epoch, before it must receive
- * the next epoch. 5 ns per byte are 200 MB/s, a quarter of the measured rate. */
+/* How long a standby can take to apply one byte of a committed epoch. The clock begins to run only
+ * when this time is over. 5 ns per byte are 200 MB/s, a quarter of the measured rate. */
 #define APPLY_NS_PER_BYTE 5
 /* The time limit for the first epoch is this many times standby_timeout. This applies only while
  * the standby's stream is up, and only if the standby has not ended a stream before. */
@@ -122,9 +122,9 @@ bool vm_copy_is_last(const struct vm_fsm *fsm)
 {
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
 
-	/* A restarted agent reports LOST. If the guest has ended meanwhile, its verdict says so,
-	 * and if it has found the guest, it says that. An older agent says neither. The guest may
-	 * live, and its output is held. So LOST does not count for ever. */
+	/* A restarted agent reports LOST until it has found its guest, or knows that the guest has
+	 * ended. An older agent never says which. Its guest may live, so LOST counts only for
+	 * order_timeout. */
 	return fsm->record.state == VM_PROTECTED &&
 	       (owner->verdict == WIRE_VERDICT_EXITED ||
 		(owner->agent_state == WIRE_STATE_LOST && !owner->is_guest_found && owner->up &&
@@ -220,8 +220,9 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 	return text;
 }
 
-/* Returns how long the clock can run before the standby counts as lost. The limit of a protection's
- * first epoch is longer: the standby first rehearses a takeover with it in a second QEMU. */
+/* Returns how long the clock of standby_lost can run before the standby counts as lost. The limit
+ * of a protection's first epoch is longer: the standby first rehearses a takeover with it in a
+ * second QEMU. */
 static uint64_t limit_ns(const struct vm_fsm *fsm)
 {
 	bool rehearses = fsm->protection.committed == 0 && fsm->protection.standby.n_breaks == 0 &&
@@ -242,7 +243,8 @@ uint64_t vm_standby_left_ns(const struct vm_fsm *fsm, uint64_t now_ns)
 	return left_ns;
 }
 
-/* Has the standby's host been silent for too long, or has the clock run for too long? */
+/* Has the standby's host been silent for too long, or has the clock of standby_lost run for too
+ * long? */
 static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 {
 	const struct vm_fsm *fsm = s->fsm;

@@ -164,7 +164,8 @@ static bool syncs_unheard(view_t *v)
 	return is_in(v, VM_SYNCING) && misses_a_host(v);
 }
 
-/* An attempt that may fail like the last one does not change the word. */
+/* Is this a further attempt that may fail like the last one (again.is_repeat)? During such an
+ * attempt the word stays UNPROTECTED. */
 static bool is_trying_again(view_t *v)
 {
 	return is_in(v, VM_PREPARING) && v->fsm->again.is_repeat;
@@ -277,7 +278,8 @@ static bool disks_are_unknown(view_t *v)
 {
 	const struct health_signs *signs = owner_signs(v);
 
-	/* If the report lacks everything, a later row gives the reason. */
+	/* If the owner is not PROTECTED in this term, or does not say whether output is held, a
+	 * later row of `rows` says so instead. */
 	if (owner_is_not_protected(v) || holding_is_unknown(v))
 		return false;
 	return !signs->knows_disks ||
@@ -333,7 +335,8 @@ static bool room_is_unknown(view_t *v)
 	return !signs->knows_room_free || !signs->knows_room_needed;
 }
 
-/* With fence_required = no, a failover goes on without the fence. */
+/* With fence_required = no, a failover goes on without the fence, so a fault of the command does
+ * not count. */
 static bool has_no_fence(view_t *v)
 {
 	return v->fence_fault[0] && v->fsm->config->fence_required;
@@ -575,7 +578,8 @@ bool health_watch(struct health_watch *watch, const struct health_view *view,
 	if (is_new_failure(watch, view)) {
 		watch->failed_ns = view->fsm->entered_ns;
 		if (!is_first) {
-			/* FAILED ends only by a promotion, which may have been too short to see */
+			/* between two failures the VM was PROMOTING, perhaps too briefly for
+			 * health_watch() to see it */
 			*ret_from = before == HEALTH_FAILED ? HEALTH_PROMOTING : before;
 			watch->told = now;
 			watch->is_late &= watch->late.word != HEALTH_FAILED;

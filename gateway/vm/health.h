@@ -82,8 +82,8 @@ struct health_signs {
 	bool knows_differing, is_differing;
 	bool knows_verify, has_verify_failed; /* owner: the verification gave up */
 	char verify_why[128];
-	/* owner: the same for RAM. An agent that reports nothing about this does not verify RAM,
-	 * and that does not count as a fault */
+	/* owner: a page of the standby's RAM differed; the verification of RAM gave up. An agent
+	 * that reports neither does not verify RAM, which does not count as a fault */
 	bool is_ram_differing, has_ram_failed;
 	char ram_why[128];
 	/* owner: interval between two epochs; 99 % of the intervals are at most this long */
@@ -107,9 +107,9 @@ struct health_view {
 	const char *text[VM_HOSTS]; /* the text of each host's last report; "" if there is none */
 	/* how long a record has waited for the disk of state_dir; 0: no record waits */
 	uint64_t journal_waits_ns;
-	/* why the last write to that disk failed (an errno); 0: it succeeded */
+	/* why the last write to the disk of state_dir failed (an errno); 0: it succeeded */
 	int journal_error;
-	const char *fence_fault; /* why the fence command cannot be run; "": nothing is known */
+	const char *fence_fault; /* why the fence command cannot be run; "": no reason is known */
 };
 
 /* A judgement. */
@@ -145,7 +145,7 @@ const char *health_word_name(enum health_word word);
 /* Does the word mean that the guest serves nobody until somebody acts (COLD to NOT-SERVED, PAUSED)?
  * A change to such a word must always be reported; see health_watch(). */
 bool health_word_is_grave(enum health_word word);
-/* Does the same for the word's name. */
+/* Is @name the name of a grave word? */
 bool health_name_is_grave(const char *name);
 
 /* Read what a report's @stats say. The sender may have put anything there that is valid for
@@ -166,8 +166,7 @@ void health_look(const struct health_watch *watch, const struct health_view *vie
  * - the last change, and each change to a grave word, perhaps 10 s late. If several grave words
  *   wait for their events, only the gravest of them is reported
  * - each failure (the VM's state has become FAILED again), at once. A promotion was tried before
- * it,
- *   so failures cannot be frequent */
+ *   each failure, so failures cannot be frequent */
 bool health_watch(struct health_watch *watch, const struct health_view *view,
 		  enum health_word *ret_from);
 

@@ -11,7 +11,7 @@
 
 #define PERCENT_MAX 100u
 #define PERCENT_NONE 255u
-/* A longer interval between epochs in a report is wrong, because agents allow at most 10 s. Then
+/* Agents allow at most this interval between epochs. If a report has a longer one, it is wrong, and
  * this value is used. */
 #define INTERVAL_MAX_MS 10000u
 

@@ -326,7 +326,8 @@ static const struct {
 	{"policy", say_policy},
 };
 
-/* Returns the index of the part whose name begins at @at and ends with a brace, or -1. */
+/* Returns the index in `parts` of the name that begins at @at and ends before a closing brace; -1:
+ * there is none. */
 static int find_part(const char *at)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {

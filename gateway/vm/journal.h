@@ -111,7 +111,7 @@ int vm_journal_open(const char *dir, struct vm_journal **ret_journal, struct err
 /* Close the journal and release its lock. NULL is fine. Returns NULL. */
 struct vm_journal *vm_journal_close(struct vm_journal *journal);
 
-/* Returns the entries. Valid until the next append. */
+/* Returns the table of the open journal. Valid until the next append. */
 const struct vm_journal_table *vm_journal_get_table(const struct vm_journal *journal);
 
 /* Read the journal of @dir without the lock. A gateway may be appending to the journal meanwhile:

@@ -61,7 +61,8 @@ struct vm_relay {
 	/* last epoch with WIRE_FLAG_UNHELD, after whose seal the guest's output was not held; 0:
 	 * none in this term */
 	uint64_t unheld_epoch;
-	uint64_t sent_epoch; /* last epoch whose EPOCH_END was forwarded on this standby's stream */
+	/* last epoch whose EPOCH_END was forwarded on the standby's present stream */
+	uint64_t sent_epoch;
 	uint32_t n_frames;	 /* frames of the epoch being relayed */
 	uint64_t payload_bytes;	 /* payload bytes of the epoch being relayed */
 	uint64_t begin_ns;	 /* when the epoch being relayed began */

@@ -64,9 +64,9 @@
 /* maximum number of macs checked per millisecond; one check takes about 0.12 microseconds
  * (docs/threat-model.md) */
 #define WITNESS_RX_CHECKS_PER_MS 512
-/* Half of these checks are divided among the paths of the VMs. The other half is common. Unused
- * checks are kept for a later burst: at most this number for each path of each VM, and at most this
- * number for the common half. */
+/* The checks that the bound on work (above) allows but that are not used are kept for a later
+ * burst: at most this number for each path of each VM, and at most this number for the common
+ * half. */
 #define WITNESS_RX_BURST	 512
 
 /* A sample that was delayed by this much or more is not counted in n_timely, because it is too old
