@@ -1,6 +1,6 @@
-/* Tests the pump between a connection and its session. The pieces of a batch are handled together.
- * Connections are handled in the order in which they received data. What arrived just before a
- * connection's end is handled before this end. */
+/* Tests the pump between a connection and its session. All bytes of a batch are handled together.
+ * Connections are handled in the order in which they received data. Bytes that arrived before a
+ * connection ended are handled before its end. */
 #include "session/pump.h"
 
 #include <setjmp.h>
