@@ -181,7 +181,8 @@ static void a_guest_that_ran_is_stopped_and_kept(void **state)
 	shared->runs = true;
 	expect_kept(-EBUSY, "or let run, after this host was fenced");
 	assert_false(shared->runs);
-	expect_kept(-EBUSY, "or let run, after this host was fenced"); /* even if stopped again */
+	/* even if it was stopped again */
+	expect_kept(-EBUSY, "or let run, after this host was fenced");
 }
 
 static void a_guest_let_run_meanwhile_is_kept(void **state)

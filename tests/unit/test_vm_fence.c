@@ -230,8 +230,8 @@ static void test_a_copy_is_ended_before_it_is_found(void **state)
 	expect_copy_ended(VM_ROLE_STANDBY);
 }
 
-/* The previous agent had recorded that its host is fenced, and died before it had ended the
- * copy. */
+/* The previous agent had recorded that its host is fenced, and died before it had ended the copy.
+ * The next FENCE order must end the copy. */
 static void test_a_copy_is_ended_by_the_next_fence(void **state)
 {
 	(void)state;
