@@ -136,7 +136,7 @@ static void test_asks(void **state)
 	assert_int_equal(drain.what, WIRE_DRAIN_GOES_DOWN);
 	assert_int_equal(say(WIRE_DRAIN_DONE, 2, "2 are left"), 0);
 	hears(fd, "state 2 2 2 are left\n");
-	/* the guard's process has ended */
+	/* The guard's process has ended. A new gateway is told that the host stays up. */
 	close(fd);
 	serve();
 	guard_connected(guard, WIRE_CONTROL_FEATURES);

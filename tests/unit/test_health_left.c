@@ -3,7 +3,7 @@
  * copy. */
 #include "health_lab.h"
 
-/* The VM, which was SAFE, is in @state now, and its owner is not connected. */
+/* Put the SAFE VM into @state, and disconnect its owner. */
 static void lose_owner(enum vm_state state)
 {
 	lab_down(&lab, 0);

@@ -39,7 +39,7 @@ static void run(const char *format, ...)
 		fail_msg("failed: %s", command);
 }
 
-/* Make the struct as an agent does when it starts. */
+/* Set up *@of as an agent does when it starts. */
 static void init(struct images *of)
 {
 	struct standby_disk disks[2] = {{.name = "vda", .path = image_path, .is_qcow2 = true},

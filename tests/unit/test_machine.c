@@ -86,7 +86,7 @@ static void test_places(void **state)
 			    "efi-virtio.rom");
 	assert_string_equal(value_of(&m, "device pci.0/02.0/virtio-bus/virtio-net-device#0 "
 					 "(virtio-net-device) mac"), "\"" MAC "\"");
-	/* QEMU lists the newest device first. */
+	/* QEMU lists the newest device first, but #0 is the oldest. */
 	assert_string_equal(value_of(&m, "device pci.0/01.0/isa.0/isa-serial#0 (isa-serial) index"),
 			    "0 (0x0)");
 	assert_string_equal(value_of(&m, "device pci.0/01.0/isa.0/isa-serial#1 (isa-serial) index"),

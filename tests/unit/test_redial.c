@@ -134,7 +134,8 @@ static void stream_waits_for_control(void **state)
 	(void)state;
 	gateway_view_obey(&view, 10);
 	assert_true(gateway_view_await(&view, 10, never_ns));
-	assert_false(gateway_view_await(&view, 9, never_ns)); /* 9 is older than 10 */
+	/* the host obeys gateway number 10, and 9 is older */
+	assert_false(gateway_view_await(&view, 9, never_ns));
 	assert_false(gateway_view_await(&view, 11, clock_mono_ns()));
 	assert_true(gateway_view_await(NULL, 11, never_ns));
 	assert_int_equal(pthread_create(&thread, NULL, obey_30, &view), 0);

@@ -110,7 +110,8 @@ static void a_forgotten_page_is_unknown(void **state)
 	reference_forget(reference, 8);
 	assert_false(reference_is_zero(reference, 8));
 	assert_false(is_known(reference, 8));
-	/* a slot with zeros, although the standby may have other content */
+	/* A forgotten page does not count as zero even if its slot has zeros, because the standby
+	 * may have other content. */
 	page = reference_take(reference, 9, &known);
 	memset(page, 0, PAGE_BYTES);
 	reference_put(reference, page);

@@ -177,8 +177,8 @@ static void test_early_is_committed(void **state)
 	assert_true(is_known(f, 0));
 }
 
-/* The agent dies in the middle of FULL epoch 9: the ring forgets its hashes. Then the agent dies
- * after the standby got all of epoch 9: the hashes stay. */
+/* If the agent dies in the middle of FULL epoch 9, the ring forgets its hashes. If the agent dies
+ * after the standby got all of epoch 9, the ring keeps them. */
 static void test_early_and_death(void **state)
 {
 	struct fixture *f = *state;

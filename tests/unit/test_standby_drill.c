@@ -140,7 +140,7 @@ static void test_copy_is_gone(void **state)
 			 -ENODATA);
 }
 
-/* The first copy's files can be unmapped and removed at any time. */
+/* The first copy's files can be unmapped and removed at any time. A pass must survive that. */
 static void test_purged_meanwhile(void **state)
 {
 	struct fixture *x = *state;

@@ -29,7 +29,8 @@ static struct {
 	pthread_cond_t change;
 	const char *status;   /* what QEMU answers */
 	unsigned n_asked;     /* how often QEMU was asked for its status */
-	unsigned fails_at;    /* from this question on, QEMU answers "guest-panicked"; 0: never */
+	/* from this query on (n_asked), QEMU answers "guest-panicked"; 0: never */
+	unsigned fails_at;
 	bool is_busy, has_ended;
 	unsigned n_rounds;    /* how often the vCPU has used some CPU time */
 	pid_t tid;	      /* the vCPU's thread; 0: not known yet */

@@ -185,11 +185,11 @@ static void test_no_late_promotion(void **state)
 	/* an agent died in the middle of a promotion: the guest may stand still */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_PROMOTED);
 	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
-	/* the guest's QEMU has ended */
+	/* the guest's QEMU has ended, so PROMOTE is refused */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
 	x.sb.qemu.pid = -1;
 	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
-	/* the guest was fenced */
+	/* the guest was fenced, so PROMOTE is refused */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
 	x.sb.qemu.pid = -1;
 	assert_int_equal(carry_out(STANDBY_ORDER_FENCE, BARE_STANDBY_TERM + 2), 0);
@@ -225,14 +225,14 @@ static pid_t start_waiter(void)
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 	pid = fork();
 	if (pid == 0) {
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* end it even if the test fails */
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* end the waiter even if the test fails */
 		if (read(pipe_fds[0], monitor, 0) == 0)
 			execl("/bin/sleep", monitor, "60", NULL);
 		_exit(1);
 	}
 	close(pipe_fds[0]);
 	assert_true(pid > 0);
-	/* closed by execl() */
+	/* execl() closes the child's end */
 	assert_int_equal(poll(&(struct pollfd){.fd = pipe_fds[1]}, 1, 30000), 1);
 	close(pipe_fds[1]);
 	return pid;

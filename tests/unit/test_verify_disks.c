@@ -30,7 +30,8 @@ static int image[N_DISKS];
 static uint8_t standby[N_DISKS][DISK_BYTES];
 static uint32_t n_sent_blocks;		  /* blocks sent again, in all epochs */
 static struct wire_disk_checked checked;  /* the standby's answer for the last epoch */
-static uint32_t written_bytes;		  /* how much the guest writes in an epoch(&disk) */
+/* how much the guest writes during epoch(), if @busy is not NULL */
+static uint32_t written_bytes;
 static void (*after_seal)(void);	  /* what the guest does after the next seal */
 
 static void ignore(void *arg)

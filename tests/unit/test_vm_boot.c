@@ -302,7 +302,7 @@ static void unfinished_copies_are_told(void **state)
 		{VM_ROLE_STANDBY, STANDBY_STATE_READY, 7, 0, "\ncold_disk=torn\n"},
 		/* the disk log has a whole copy, which can be replayed over the unfinished one */
 		{VM_ROLE_STANDBY, STANDBY_STATE_IDLE, 0, 812, "cold=standby\ncold_disk=copy\n"},
-		/* the guest itself has run on these images since */
+		/* since then, the guest itself has run on these images */
 		{VM_ROLE_RUNNING, STANDBY_STATE_IDLE, 0, 0, "cold=running\ncold_disk=own\n"},
 		{VM_ROLE_PRIMARY, STANDBY_STATE_IDLE, 0, 0, "cold=primary\ncold_disk=own\n"},
 	};

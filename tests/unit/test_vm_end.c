@@ -35,7 +35,7 @@ static struct agent_config agent;
 static struct agent_vm_config config;
 static struct vm vm;
 static struct error error;
-static pid_t pid; /* the guest that was fenced here: stopped */
+static pid_t pid; /* QEMU of the guest that was fenced here and is stopped */
 static char *words; /* WORDS_ROOM bytes of this process's command line */
 static sem_t changed;
 
@@ -284,7 +284,7 @@ static void a_fence_without_a_record_looks_at_the_time(void **state)
 	unlink(fenced_path);
 	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
 	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
-	fence_at(100); /* the start of a process is known only to 10 ms */
+	fence_at(100); /* later than now, because the start of a process is known only to 10 ms */
 	unlink(fenced_path);
 	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
 	assert_int_equal(end(FENCED_TERM + 1), 0);

@@ -209,7 +209,8 @@ static void another_process_has_its_pid(void **state)
 	(void)state;
 	snprintf(text, sizeof(text), "%d 1\n", (int)getpid());
 	write_record(text);
-	assert_int_equal(look(), VM_GUEST_UNKNOWN); /* our QEMU is at the monitor */
+	/* the guest's QEMU still listens at the monitor */
+	assert_int_equal(look(), VM_GUEST_UNKNOWN);
 	end_guest();
 	assert_int_equal(look(), VM_GUEST_GONE);
 }

@@ -77,7 +77,7 @@ static void test_a_guest_that_was_moved(void **state)
 	engine.status.move_stopped_ns = 1;
 	assert_true(vm_is_moving(&vm));
 	refused("moved");
-	vm_yield(&vm, true); /* even without asking vm_may_yield() */
+	vm_yield(&vm, true); /* must not change the move, even if vm_may_yield() was not asked */
 	assert_int_equal(vm_yielded(&vm, &error), -ECANCELED);
 	vm_yield(&vm, false);
 	assert_int_equal(atomic_load(&engine.move.asked), 5);
