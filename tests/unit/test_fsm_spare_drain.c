@@ -1,5 +1,5 @@
 /* test_fsm_spare_drain.c - tests the drain of a host of a VM with a spare: which host can keep the
- * copy during the drain, and what operators are told. fsm_lab.h checks the rules. */
+ * copy during the drain, and what operators are told. fsm_lab.h checks the rules of vm/fsm.h. */
 #include "fsm_spare_lab.h"
 
 /* Tests which drains leave a third host that can keep the copy. */

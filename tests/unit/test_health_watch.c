@@ -190,7 +190,7 @@ static void test_life(void **state)
 	assert_int_equal(judge(), HEALTH_SYNCING);
 	relay.term = lab.fsm.record.term;
 	lab_ack(&lab, 1);
-	/* the agents' last reports are from before this state */
+	/* the agents' last reports are from before the protection */
 	assert_int_not_equal(judge(), HEALTH_SAFE);
 	report_well();
 	assert_int_equal(judge(), HEALTH_SAFE);

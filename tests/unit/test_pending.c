@@ -445,7 +445,7 @@ static void test_a_failed_write_leaves_no_trace(void **state)
 	assert_false(web1->fsm.host[1].up);
 	assert_false(agent_take(&alpha, WIRE_ORDER, &frame));
 	assert_int_equal(f.fleet->counters.journal_errors, 1);
-	set_disk(false, 0); /* the next step works */
+	set_disk(false, 0); /* the disk works again */
 	say_hello(&beta, f.beta);
 	report(&beta, "web1", WIRE_VM_ROLE_PRIMARY, WIRE_STATE_IDLE, 0);
 	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);

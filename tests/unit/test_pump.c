@@ -142,7 +142,8 @@ static void test_order(void **state)
 	agent_close(&newer);
 }
 
-/* A session that is freed while it is on the list leaves the rest of the list as it was. */
+/* A session that is freed while it is on the dirty list (session.h) leaves the rest of the list as
+ * it was. */
 static void test_freed_in_list(void **state)
 {
 	struct agent newer;

@@ -104,7 +104,7 @@ static int carry_out(enum standby_order what)
 	return c.result;
 }
 
-/* A copy with a disk log, whose newest write is 'A'. */
+/* Set up a copy with a disk log. The log's newest write is 'A'. */
 static int set_up(void **state)
 {
 	struct durable durable = {0};
@@ -143,7 +143,7 @@ static int tear_down(void **state)
 	return fixture_teardown(state);
 }
 
-/* The copy was dropped, and the guest was started by hand from the images. */
+/* Drop the copy. Then write 'B' to the images, like a guest that was started from them by hand. */
 static void drop_copy(void)
 {
 	assert_int_equal(epochlog_discard(&sb.rf), 0);

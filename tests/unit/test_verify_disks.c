@@ -431,8 +431,8 @@ static void copy_and_pass(void)
 	assert_true(stats_have("disk_differs=0\n"));
 }
 
-/* The disks fall apart before a difference of disk 1 is handled. This difference must not be taken
- * for a difference of disk 0. Otherwise disk 0 would get the content of disk 1. */
+/* The disks fall apart (DISKS_APART) before a difference of disk 1 is handled. This difference must
+ * not be taken for a difference of disk 0. Otherwise disk 0 would get the content of disk 1. */
 static void test_apart_before_repair(void **state)
 {
 	static const uint8_t zeros[512];

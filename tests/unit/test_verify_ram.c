@@ -14,7 +14,8 @@
 #include "codec/encode.h"
 #include "epoch/engine_private.h"
 
-#define RAM_PAGES 300u /* two batches, and one page of another block after them */
+/* pages of pc.ram, in two batches; the two pages of pc.bios follow in a third */
+#define RAM_PAGES 300u
 #define N_PAGES	  (RAM_PAGES + 2)
 #define BACKLOG	  ((size_t)16 << 20)
 

@@ -381,8 +381,8 @@ static void leave_promoted(const char *pid_path)
 	ramfile_close(&rf);
 }
 
-/* An agent whose standby_open() failed only stopped the guest that had been promoted here. In the
- * next agent standby_open() succeeds, and that agent ends this guest. */
+/* One agent could not open its standby (standby_open() failed), so it only stopped the guest that
+ * had been promoted here. The next agent can open its standby, and ends this guest. */
 static void a_promoted_guest_is_ended_too(void **state)
 {
 	char qmp_path[96], pid_path[96], remove[128];

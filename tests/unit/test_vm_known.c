@@ -179,7 +179,8 @@ static void write_record(const char *text)
 	assert_int_equal(fclose(file), 0);
 }
 
-/* The process decides, not the monitor's path, which may have been changed. */
+/* QEMU's process shows whether the guest runs, not the monitor's path, which may have been
+ * changed. */
 static void another_path(void **state)
 {
 	(void)state;

@@ -70,7 +70,8 @@ static void test_cannot_be_read(void **state)
 	assert_int_equal(tap.taps[0].state, TAP_MISSING);
 }
 
-/* The taps forwarded frames at the last check, and their state cannot be read any more. */
+/* The taps forwarded frames at the last check, and their state cannot be read any more. So the
+ * standby must report it as unknown. */
 static void test_was_good(void **state)
 {
 	(void)state;
