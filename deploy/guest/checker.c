@@ -45,7 +45,7 @@ static struct checker_slot *find_slot(struct checker *c, uint64_t seq)
 		c->n_unasked++;
 		return NULL;
 	}
-	/* The slot has a later request's number: request @seq is no longer in flight. */
+	/* The slot is in use for a later request, or request @seq was answered already. */
 	if (slot->seq != seq || slot->answered) {
 		c->n_repeated++;
 		return NULL;
@@ -71,8 +71,8 @@ int checker_reply(struct checker *c, const struct guest_reply *reply, uint64_t n
 		c->n_skipped += reply->seq - c->highest - 1;
 		c->highest = reply->seq;
 	}
-	/* The service counts the requests of a connection, so the reply to request n must have
-	 * count n. */
+	/* On one connection, the reply to request n must have count n, because the service counts
+	 * the requests that it answers. */
 	c->n_forgotten += reply->count < reply->seq;
 	c->n_recounted += reply->count > reply->seq;
 	c->n_corrupt += reply->checksum != slot->checksum;

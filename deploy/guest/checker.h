@@ -35,7 +35,8 @@ struct checker {
 	uint64_t n_sent;	/* requests sent, which is also the last number given */
 	uint64_t n_answered;	/* requests answered; repeated replies are not counted */
 	uint64_t highest;	/* highest number answered */
-	/* unanswered requests below @highest; if their replies still come, they are out of order */
+	/* unanswered requests below @highest; if their replies arrive later, these are out of
+	 * order */
 	uint64_t n_skipped;
 	uint64_t n_repeated;	/* replies to requests already answered */
 	uint64_t n_out_of_order;/* replies that came after the reply to a later request */

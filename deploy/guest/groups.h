@@ -15,8 +15,8 @@
  * or -errno; -EINVAL if @text is not of this form, or the device is not there. */
 int group_join(const char *text);
 
-/* Answer each datagram with its own content, to its sender, for ever. @arg is the socket's number
- * as a pointer. A thread's function. */
+/* The function of a thread: send each datagram's content back to its sender, for ever. @arg is the
+ * socket's number as a pointer. */
 void *group_serve(void *arg);
 
 #endif

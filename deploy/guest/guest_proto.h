@@ -72,7 +72,7 @@ struct guest_reply {
 	uint64_t checksum; /* see guest_model.h */
 	uint32_t flags;	   /* of enum guest_flag */
 	uint32_t n_pages;  /* pages dirtied for this request */
-	uint64_t guest_ns; /* the guest's monotonic clock when it answered */
+	uint64_t guest_ns; /* the guest's monotonic clock at the time of the reply */
 	uint64_t total;    /* requests answered on all connections since the service started */
 };
 

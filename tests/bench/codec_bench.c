@@ -28,8 +28,8 @@
 #include "page_patterns.h"
 
 #define FILE_BYTES_MAX (UINT64_C(4) << 30)
-/* encoded pages are written to this ring one after another, as they would be written to frames; the
- * ring fits into the L2 cache */
+/* ring into which encoded pages are written one after another, as into frames; fits into the L2
+ * cache */
 #define RING_BYTES     (1u << 20)
 #define RUNS_MAX       99
 #define CHUNK_PAGES    1024
@@ -48,8 +48,8 @@ static uint8_t *allocate(size_t size, bool is_thp)
 
 	if (p == MAP_FAILED)
 		die("memory", strerror(errno));
-	/* The kernel can refuse this advice, which only makes a pass slower. --json says which
-	 * advice was given. */
+	/* The kernel can refuse this advice. That only makes a pass slower. The JSON output says
+	 * which advice was given. */
 	(void)madvise(p, size, is_thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	return p;
 }

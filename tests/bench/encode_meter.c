@@ -281,7 +281,8 @@ static double busy_alone(const struct options *options)
 
 	if (options->n_busy == 0)
 		return 0;
-	(void)nanosleep(&ts, NULL); /* may end early: the result uses the measured time */
+	/* may end early: the speed is computed from the measured time */
+	(void)nanosleep(&ts, NULL);
 	return (double)(busy_sum(options) - work) / (double)(clock_mono_ns() - start_ns);
 }
 
@@ -429,8 +430,8 @@ static int parse(int argc, char **argv, struct options *o)
 	return optind == argc && o->pairs ? 0 : -EINVAL;
 }
 
-/* Returns true if all cases made the same records. Otherwise they did different work and must not
- * be compared. */
+/* Returns true if the encoder made the same records in all cases. Otherwise the cases did different
+ * work and must not be compared. */
 static bool is_same_work(const struct run_case *cases, uint32_t n_cases)
 {
 	for (uint32_t i = 1; i < n_cases; i++) {

@@ -49,7 +49,7 @@ struct options {
 
 struct connection {
 	int fd;
-	uint64_t sent_ns;		/* when the current batch was sent */
+	uint64_t sent_ns;		/* when the last batch was sent */
 	unsigned n_sent, n_replies;	/* commands in the batch, and replies so far */
 	bool is_get[DEPTH_MAX];		/* for each command of the batch: GET or SET? */
 	size_t n_in;			/* bytes in @in */

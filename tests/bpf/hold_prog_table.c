@@ -189,7 +189,7 @@ static void run_release(const struct hold_skel *skel, const char *name, uint32_t
 	r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.hold_release), &opts);
 	expect(r == 0 && opts.retval == verdict, name, "verdict");
 	expect(memcmp(in, out, sizeof(in)) == 0, name, "frame changed");
-	/* For a guest with offloads, hold_tap still needs the mark. */
+	/* For a guest with offloads, the mark must stay, because hold_tap still needs it. */
 	expect(ctx.mark == (is_ours && !skel->rodata->is_offload ? 0 : mark), name, "mark");
 	expect(skel->bss->n_returned == returned + is_ours, name, "frames returned");
 	expect(counter(skel, HOLD_COUNTER_DROPPED_STRAY) == strays + !is_ours, name, "counter");

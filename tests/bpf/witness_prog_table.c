@@ -175,7 +175,7 @@ enum client {
 
 struct emit_row {
 	const char *name;
-	uint32_t size; /* size of the incoming packet */
+	uint32_t size; /* size of the packet that triggers the program */
 	uint16_t type;
 	bool has_token, has_mark;
 	uint32_t key_slot, path_slot; /* the slots in use; the other slots hold garbage */

@@ -9,7 +9,7 @@
  *        vmm_attach seal SOCKET N CHECK     seal N times with three commands each; at every
  *                                           CHECK-th seal compare guest memory with the image
  *        vmm_attach gate SOCKET N CHECK     like seal, but through a gate (one command and a pipe)
- *        vmm_attach held SOCKET             hold the guest at the gate, print "held", wait to be killed
+ *        vmm_attach held SOCKET             hold the guest, print "held", wait to be killed
  * Each seal copies the pages that the scan reports into the image, as a standby would store them.
  * If guest memory and image differ, a write was lost: the program prints the page and exits with 1.
  */
@@ -138,8 +138,9 @@ static int sees_plugged(const char *driver, json_t *args)
 	return r;
 }
 
-/* vmm_describe_again() uses a known description again if nothing was plugged and QEMU's process is
- * the same. To see whether this happened, add an item to the known description that no QEMU has. */
+/* vmm_describe_again() reuses a known description if nothing was plugged and QEMU's process is the
+ * same. To see whether it did so, the test adds to the known description an item that no QEMU
+ * has. */
 static int run_again(void)
 {
 	struct vmm_description known = {0}, again = {0}, other = {0};
@@ -207,7 +208,7 @@ static uint32_t count_pages(uint32_t n_ranges)
 	return n;
 }
 
-/* Copy the pages into the image, as a standby would. */
+/* Copy the pages of `ranges` from the buffer into the image, as a standby would. */
 static void apply(uint32_t n_ranges)
 {
 	const uint8_t *from = buffer;

@@ -129,8 +129,8 @@ static void *writer(void *arg)
 }
 
 /* Runs as a thread that writes a byte for the main thread every 30 ms. The main thread alternates
- * between a read of this byte and a sleep. Injections interrupt both system calls, and the kernel
- * must restart them correctly. The read must get its byte, and the sleep must take its full time.
+ * between reading this byte and sleeping. Injections interrupt both system calls, and the kernel
+ * must restart them correctly: the read must get its byte, and the sleep must take its full time.
  */
 static void *kick(void *arg)
 {
@@ -360,7 +360,7 @@ static int run_parent(pid_t pid, uint64_t duration_ns)
 	r = run_injections(pid, 60);
 	if (r == 0)
 		r = run(pid, blocks, duration_ns);
-	/* Open a tracker once more. Its first scan must report every page again. */
+	/* Open a second tracker. Its first scan must report every page again. */
 	return r != 0 ? r : run(pid, blocks, duration_ns / 4);
 }
 

@@ -95,8 +95,8 @@ static void apply_once(const uint8_t *data, size_t size, const struct wire_geome
 	struct error error;
 	uint64_t n_pages;
 
-	/* Two errors are allowed. -ENOENT means that only the device file could not be written.
-	 * -EINVAL means that the epoch has another layout. */
+	/* -ENOENT is allowed: only the device file could not be written. -EINVAL is allowed too:
+	 * the epoch has another layout. */
 	if (apply_epoch(&rf, &images, data, size, &n_pages, &error) == -EBADMSG)
 		abort();
 }

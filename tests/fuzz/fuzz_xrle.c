@@ -1,9 +1,7 @@
 /* fuzz_xrle.c - decodes any bytes as a page record's data. The result must be exactly the error or
- * the page that the format prescribes. The target also changes a page. Every SIMD form of the
- * encoder must give the same delta for the change. Applying the delta must give the changed page.
- *
- * Byte 0 of the input is the page class, the rest is the record's data. The rest is also read as
- * (offset, value) pairs, each of which changes one byte of a page.
+ * the page that the format prescribes. Then the target changes some bytes of a page. Every SIMD
+ * form of the encoder must give the same delta for this change, and applying the delta must give
+ * the changed page.
  */
 #include <stdlib.h>
 #include <string.h>

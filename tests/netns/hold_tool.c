@@ -81,7 +81,7 @@ static int run_mode(struct holds *h, uint64_t a, uint64_t b, const char *text)
 	return answer(h, mode < 0 ? -EINVAL : holds_set_mode(h, (enum hold_mode)mode));
 }
 
-/* Wait until @n frames are held or @ms have passed. hold_tool_early holds no frames, so there this
+/* Read frames until @n are held, or @ms have passed. hold_tool_early holds no frames, so there this
  * always takes @ms. */
 static int run_wait(struct holds *h, uint64_t n, uint64_t ms, const char *text)
 {

@@ -106,7 +106,7 @@ static const struct stack_events echo_events = {
 	echo_accepted, echo_received, echo_writable, echo_ended, echo_closed,
 };
 
-/* ---- sink and source: their callbacks get the connection itself as argument ---- */
+/* ---- sink and source: the argument of their callbacks is the connection itself ---- */
 
 static void *conn_accepted(void *app, struct stack_conn *conn, const struct stack_peer *peer)
 {

@@ -1,5 +1,5 @@
-/* test_fsm_refused.c - tests orders that a host refuses again and again: the operator gets one
- * event for each reason. fsm_lab.h checks the rules. */
+/* test_fsm_refused.c - tests orders that a host refuses repeatedly. For each reason, the operator
+ * gets one event. fsm_lab.h checks the rules of vm/fsm.h. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -29,7 +29,7 @@ static void is_not_told(void)
 	assert_string_equal(lab.last_event, "");
 }
 
-/* alpha has died, beta runs the guest, and alpha is back. */
+/* Let alpha die and beta take over the guest. Then alpha connects again. */
 static void fail_over(void)
 {
 	lab_down(&lab, 0);
@@ -92,10 +92,10 @@ static void test_unprotect(void **state)
 	assert_string_equal(lab.last_reply.code, "release-failed");
 	refuse(0, WIRE_VERB_UNPROTECT, "its file is wrong");
 	is_not_told();
-	assert_false(lab_obey(&lab, 1)); /* the standby keeps its copy until then */
+	assert_false(lab_obey(&lab, 1)); /* until UNPROTECT succeeds, beta keeps its copy */
 }
 
-/* The standby has lost its copy, and cannot stand by again. */
+/* The standby has lost its copy and refuses to stand by again. The operator is told why. */
 static void test_standby(void **state)
 {
 	(void)state;

@@ -1,6 +1,6 @@
 /* test_fsm_spare.c - tests a VM with a third host, the spare. A seat is the place of the owner or
- * of the standby. Tests when the spare takes a seat, when it does not, and that nothing from a host
- * without a seat counts. fsm_lab.h checks the rules. */
+ * of the standby. Tests when the spare takes a seat, when it does not, and that the gateway ignores
+ * answers and streams of a host without a seat. fsm_lab.h checks the rules of vm/fsm.h. */
 #include "fsm_spare_lab.h"
 
 static void test_takes_the_seat(void **state)
@@ -25,8 +25,8 @@ static void test_takes_the_seat(void **state)
 	assert_int_equal(lab.n_seated, 1);
 }
 
-/* When the old standby returns, gamma has its seat. The gateway ends the old standby's copy and
- * fences that host. Then the host gets no more orders. */
+/* The old standby returns after gamma has taken its seat. The gateway ends the old standby's copy
+ * and fences that host. Then the host gets no more orders. */
 static void test_old_standby_returns(void **state)
 {
 	unsigned int n;
@@ -58,7 +58,8 @@ static void test_in_turn(void **state)
 	assert_true(lab.fsm.fence_due);
 	later(61000);
 	is_now(VM_PREPARING, GAMMA, BETA);
-	assert_false(lab.fsm.fence_due); /* alpha had to be fenced, and has no seat now */
+	/* alpha has lost its seat to beta, so the gateway no longer waits for alpha's fence */
+	assert_false(lab.fsm.fence_due);
 	is_protected();
 	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_PROTECTED);
 	come_back(ALPHA);
@@ -99,7 +100,8 @@ static void test_not_now(void **state)
 	says("the spare gamma has not yet confirmed the end");
 	lab_settle(&lab);
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
-	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_READY; /* gamma has an old copy */
+	/* gamma reports an old copy, so it does not take the seat */
+	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_READY;
 	lab_report(&lab, GAMMA);
 	lab_report(&lab, ALPHA);
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
@@ -111,7 +113,8 @@ static void test_not_now(void **state)
 	says("the spare gamma is drained");
 	vm_fsm_bar(&lab.fsm, GAMMA, false);
 	lab_down(&lab, ALPHA);
-	lab.peer[ALPHA].state = WIRE_STATE_PROTECTED; /* alpha has not ended the protection yet */
+	/* until alpha has ended the protection, gamma does not take the seat */
+	lab.peer[ALPHA].state = WIRE_STATE_PROTECTED;
 	lab_up(&lab, ALPHA);
 	lab_report(&lab, ALPHA);
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
@@ -137,7 +140,7 @@ static void test_owner_must_have_the_guest(void **state)
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
 }
 
-/* gamma cannot stand by, for example because its file is wrong. The gateway tries the hosts in
+/* gamma cannot stand by, for example because its file is wrong. The gateway tries beta and gamma in
  * turn. */
 static void test_by_turns(void **state)
 {
@@ -148,20 +151,20 @@ static void test_by_turns(void **state)
 	lab.peer[GAMMA].order.due = false;
 	lab_done(&lab, GAMMA, WIRE_ORDER_FAILED, "no [standby] section");
 	is_now(VM_UNPROTECTED, ALPHA, GAMMA);
-	later(130000); /* beta is away, so gamma is tried again */
+	later(130000); /* beta is still away, so gamma is tried again */
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 	lab.peer[GAMMA].order.due = false;
 	lab_done(&lab, GAMMA, WIRE_ORDER_FAILED, "no [standby] section");
 	come_back(BETA);
 	lab_report(&lab, ALPHA);
-	is_now(VM_UNPROTECTED, ALPHA, GAMMA); /* beta is not tried at once */
+	is_now(VM_UNPROTECTED, ALPHA, GAMMA); /* beta is not tried at once, but after a wait */
 	later(130000);
 	is_now(VM_PREPARING, ALPHA, BETA);
 	assert_non_null(strstr(lab.last_state, "gamma could not stand by"));
 	is_protected();
 	lose_other();
 	assert_int_equal(lab.fsm.again.unfit, 0);
-	start(NULL); /* in this part, the standby refuses the first copy for good */
+	start(NULL); /* start again: now beta refuses the first copy, so gamma takes the seat */
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .no_wait = true,
 					       .command = VM_COMMAND_UNPROTECT});
 	lab_settle(&lab);
@@ -239,7 +242,7 @@ static void test_journal_fails(void **state)
 	lab.journal_fails = false;
 	lab_report(&lab, ALPHA);
 	is_now(VM_PREPARING, ALPHA, GAMMA);
-	lab_restart(&lab); /* the restarted gateway reads from the journal who has a seat */
+	lab_restart(&lab); /* the restarted gateway knows from the journal who has a seat */
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 	come_back(BETA);
 	come_back(GAMMA);
@@ -248,7 +251,7 @@ static void test_journal_fails(void **state)
 	is_now(VM_PROTECTED, ALPHA, GAMMA);
 }
 
-/* The gateway waits for an answer of the host with the seat. An answer of the spare does not
+/* The gateway waits for an answer of the host that has a seat. An answer of the spare does not
  * count. */
 static void test_answers_of_the_spare(void **state)
 {
@@ -267,8 +270,8 @@ static void test_answers_of_the_spare(void **state)
 	assert_non_null(strstr(lab.last_event, "beta, which has no seat, has carried out"));
 }
 
-/* gamma's promotion has failed, and the guest is being given back to alpha. This is complete only
- * when gamma has answered; an answer of the spare does not count. */
+/* gamma's promotion has failed, and the guest is being given back to alpha. Only gamma's answer
+ * completes this; an answer of the spare does not count. */
 static void test_give_back(void **state)
 {
 	char why[VM_TEXT_MAX];
@@ -322,7 +325,8 @@ static void test_late_stream(void **state)
 	assert_int_equal(lab.fsm.protection.complete, 1);
 	assert_true(lab.fsm.stream[VM_STREAM_PRIMARY].up && lab.fsm.stream[VM_STREAM_STANDBY].up);
 	is_now(VM_PROTECTED, ALPHA, GAMMA);
-	lose_other(); /* begin a first copy: here, a standby's refusal would end the protection */
+	/* begin a first copy, in which a refusal by the standby would end the protection */
+	lose_other();
 	come_back(BETA);
 	later(61000);
 	is_now(VM_PREPARING, ALPHA, BETA);
@@ -333,7 +337,7 @@ static void test_late_stream(void **state)
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 }
 
-/* A move is given up when one of its two hosts is gone, but not when the spare is gone. */
+/* A move is given up if the owner or the standby is gone, but not if the spare is gone. */
 static void test_move_goes_on(void **state)
 {
 	(void)state;
@@ -350,7 +354,8 @@ static void test_move_goes_on(void **state)
 	is_now(VM_PROMOTING, BETA, ALPHA);
 }
 
-/* A host without a seat reports a newer term: the journal may be old, so there is a conflict. */
+/* A host without a seat reports a newer term. So the journal may be out of date, and the gateway
+ * declares a conflict. */
 static void test_newer_spare(void **state)
 {
 	uint64_t term;
@@ -359,7 +364,9 @@ static void test_newer_spare(void **state)
 	lab_report(&lab, GAMMA);
 	lab_settle(&lab);
 	term = lab.journal.term;
-	lab_down(&lab, BETA); /* so no host confirms the journal */
+	/* After beta reconnects, it has not reported yet. So the two hosts with a seat do not both
+	 * confirm the journal. */
+	lab_down(&lab, BETA);
 	lab_up(&lab, BETA);
 	lab.peer[GAMMA].term = term + 3;
 	lab.peer[GAMMA].state = WIRE_STATE_PROTECTED;
@@ -382,8 +389,8 @@ static void test_newer_spare(void **state)
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 }
 
-/* The spare reports that it runs the guest in the journal's own term. That term was given to other
- * hosts, so there is a conflict. */
+/* The spare reports that it runs the guest in the journal's own term. The journal gave that term to
+ * the other two hosts, so there is a conflict. */
 static void test_claim_in_the_same_term(void **state)
 {
 	(void)state;
@@ -429,7 +436,7 @@ static void test_obeys_another(void **state)
 }
 
 /* The journal is damaged, and the lost line may have given the spare a seat. So the reports of the
- * two other hosts do not end the doubt. */
+ * two hosts with a seat are not enough to trust the journal again. */
 static void test_journal_in_doubt(void **state)
 {
 	(void)state;

@@ -1,5 +1,6 @@
-/* test_fsm_spare_asked.c - tests what an operator can ask of a VM with a spare: to keep the copy on
- * the spare, and to start the guest after a power failure. fsm_lab.h checks the rules. */
+/* test_fsm_spare_asked.c - tests two commands of an operator for a VM with a spare: to keep the
+ * copy on the spare, and to start the guest after a power failure. fsm_lab.h checks the rules of
+ * vm/fsm.h. */
 #include "fsm_spare_lab.h"
 
 static void test_protect_with(void **state)
@@ -33,7 +34,7 @@ static void test_protect_with(void **state)
 	replies(true, "done", "alpha, standby gamma");
 	lab_report(&lab, BETA);
 	lab_settle(&lab);
-	lab_move(&lab, GAMMA); /* gamma is now a standby like any other */
+	lab_move(&lab, GAMMA); /* gamma is a standby now, so a move to gamma is possible */
 	assert_int_equal(lab.fsm.move.state, VM_MOVE_ORDERED);
 }
 
@@ -67,8 +68,8 @@ static void test_protect_with_first(void **state)
 	is_protected();
 }
 
-/* After a power failure, if the journal is sound, only the two hosts with a seat can have run the
- * guest last. */
+/* The hosts return after a power failure, and the journal is intact. So only the two hosts with a
+ * seat can have run the guest last, and the gateway does not wait for the third host. */
 static void test_cold(void **state)
 {
 	struct vm_cold_word primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN};
@@ -95,7 +96,7 @@ static void test_cold(void **state)
 	assert_non_null(strstr(text, "`holdfastctl start web1` starts it on alpha"));
 	command(VM_COMMAND_START, BETA);
 	replies(false, "not-possible", "beta has no seat");
-	/* somebody has started it by hand on the third host */
+	/* somebody has started the guest by hand on beta, which has no seat */
 	lab.peer[BETA].state = WIRE_STATE_RUNNING;
 	lab.peer[BETA].term = 1;
 	lab_up(&lab, BETA);
@@ -111,8 +112,8 @@ static void test_cold(void **state)
 	is_now(VM_UNPROTECTED, ALPHA, GAMMA);
 }
 
-/* The journal is lost too, so the seats are as in the VM's file. The third host may have run the
- * guest. */
+/* After a power failure the journal is lost too, so the seats are as in the VM's file. The third
+ * host may have run the guest. */
 static void test_cold_without_journal(void **state)
 {
 	struct vm_cold_word primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN, .ran = 3};

@@ -1,8 +1,8 @@
 /* test_fsm_spare_drain.c - tests the drain of a host of a VM with a spare: which host can keep the
- * copy during the drain, and what operators are told. fsm_lab.h checks the rules. */
+ * copy during the drain, and what operators are told. fsm_lab.h checks the rules of vm/fsm.h. */
 #include "fsm_spare_lab.h"
 
-/* Which other host can keep the copy? */
+/* Tests which drains leave a third host that can keep the copy. */
 static void test_third(void **state)
 {
 	(void)state;
@@ -18,20 +18,22 @@ static void test_third(void **state)
 	assert_true(vm_drain_has_third(&lab.fsm, GAMMA));
 }
 
-/* A drain must first protect an unprotected guest, and then move the guest. For this, two other
- * hosts are needed. */
+/* To drain the host of an unprotected guest, the gateway first protects the guest and then moves
+ * it. For this, two other hosts are needed. */
 static void test_unprotected(void **state)
 {
 	(void)state;
 	lose_other();
-	assert_false(vm_drain_has_third(&lab.fsm, ALPHA)); /* only gamma is left */
-	assert_false(vm_drain_has_third(&lab.fsm, GAMMA)); /* and alpha's guest needs gamma */
+	assert_false(vm_drain_has_third(&lab.fsm, ALPHA)); /* beta is gone, so only gamma is left */
+	/* alpha's guest needs gamma as its standby */
+	assert_false(vm_drain_has_third(&lab.fsm, GAMMA));
 	come_back(BETA);
 	assert_true(vm_drain_has_third(&lab.fsm, ALPHA));
 	assert_true(vm_drain_has_third(&lab.fsm, GAMMA));
 	lab_down(&lab, BETA);
 	command(VM_COMMAND_UNPROTECT, ALPHA);
-	assert_true(vm_drain_has_third(&lab.fsm, GAMMA)); /* nobody wants a copy */
+	/* unprotected by order: no host is needed for a copy */
+	assert_true(vm_drain_has_third(&lab.fsm, GAMMA));
 }
 
 static void test_says_where_the_copy_goes(void **state)
@@ -74,8 +76,8 @@ static void test_moved(void **state)
 	moves_away("it has no copy while alpha is drained");
 }
 
-/* gamma has taken the seat of the drained host and could not stand by. After a reload of the VMs'
- * files, the guest is still to be protected again. */
+/* gamma has taken the seat of the drained host and could not stand by. A reload of the VMs' files
+ * does not change that the guest must be protected again. */
 static void test_reload(void **state)
 {
 	(void)state;
@@ -96,7 +98,7 @@ static void test_reload(void **state)
 }
 
 /* The spare is drained while the guest is protected. A change of the policy to `ask` then applies
- * to this VM too. */
+ * to this VM as to any other. */
 static void test_policy_of_a_protected_vm(void **state)
 {
 	(void)state;

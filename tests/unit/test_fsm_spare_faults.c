@@ -11,8 +11,7 @@ static bool fails_start(uint8_t h)
 	return true;
 }
 
-/* A spare has taken the seat but cannot stand by. It loses the seat to a host that can stand by
- * again. */
+/* A spare has taken the seat but cannot stand by. It loses the seat to a host that can. */
 static void test_broken_spare_keeps_the_seat(void **state)
 {
 	(void)state;
@@ -48,7 +47,8 @@ static void test_old_standby_is_fenced(void **state)
 	assert_int_equal(lab.peer[BETA].state, WIRE_STATE_FENCED);
 }
 
-/* A spare with an old role file does not prevent a failover of the VM. */
+/* A spare that reports a newer term, from an old role file, does not prevent a failover of the
+ * VM. */
 static void test_spare_paralyses(void **state)
 {
 	(void)state;
@@ -81,8 +81,8 @@ static void test_spare_paralyses_for_ever(void **state)
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
 }
 
-/* The host that loses its seat may have voted for the next term. So a change of seats skips that
- * term. */
+/* The host that loses its seat may have voted for the next term. So when a seat changes hands, the
+ * gateway skips that term. */
 static void test_term_above_any_vote(void **state)
 {
 	uint64_t term;
@@ -95,8 +95,8 @@ static void test_term_above_any_vote(void **state)
 	assert_true(lab.journal.term >= term + 2);
 }
 
-/* After a change of seats, the gateway still waits for a FENCE that a connected host has not
- * confirmed. */
+/* alpha is connected and drained, but has not confirmed its FENCE. The spare does not take alpha's
+ * seat, and alpha gets the FENCE again. */
 static void test_fence_is_dropped(void **state)
 {
 	char why[VM_TEXT_MAX];
@@ -138,7 +138,7 @@ static void test_third_that_cannot(void **state)
 	assert_false(vm_drain_has_third(&lab.fsm, BETA));
 }
 
-/* A spare whose agent died during an old promotion is fenced. */
+/* The agent of a spare died during an old promotion. The gateway fences this spare. */
 static void test_promoting_spare(void **state)
 {
 	(void)state;
@@ -149,8 +149,8 @@ static void test_promoting_spare(void **state)
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 }
 
-/* A spare reports a copy of the guest that belongs to the journal's term. The gateway does not end
- * this copy: the operator may have swapped two hosts in the VM's file, so this host may be the real
+/* A spare reports a copy of the guest in the journal's term. The gateway does not end this copy:
+ * the operator may have swapped two hosts in the VM's file, so this host may be the real
  * standby. */
 static void test_copy_of_this_term(void **state)
 {
@@ -163,7 +163,8 @@ static void test_copy_of_this_term(void **state)
 		     lab.peer[GAMMA].order.verb == WIRE_VERB_STANDBY_STOP);
 }
 
-/* A standby that now and then connects for a short time counts as away. */
+/* A standby that connects only now and then, for a short time, counts as away, so the spare takes
+ * its seat. */
 static void test_flapping(void **state)
 {
 	(void)state;
@@ -178,7 +179,8 @@ static void test_flapping(void **state)
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 }
 
-/* A standby that is connected but never reports the VM counts as away. */
+/* A standby that is connected but never reports the VM counts as away, so the spare takes its
+ * seat. */
 static void test_never_reports(void **state)
 {
 	(void)state;
@@ -191,8 +193,8 @@ static void test_never_reports(void **state)
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 }
 
-/* A failover has stopped a guest, and the promoted guest has never shown that it serves clients. A
- * change of seats does not end the stopped guest. */
+/* In a failover, alpha was fenced but keeps its stopped guest. The promoted guest has never shown
+ * that it serves clients. When a spare takes a seat, alpha's stopped guest is kept. */
 static void test_doubt_forgotten(void **state)
 {
 	(void)state;
@@ -214,8 +216,8 @@ static void test_doubt_forgotten(void **state)
 	assert_int_equal(lab_spare(&lab), ALPHA);
 }
 
-/* After the loss of the journal, the gateway does not use a term that the third host has already,
- * even if that host has not reported. */
+/* The journal is lost, and the third host, which has the newest term, has not reported. The gateway
+ * does not use that term again. */
 static void test_lost_journal_absent_third(void **state)
 {
 	(void)state;

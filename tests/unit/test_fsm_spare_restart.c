@@ -1,9 +1,10 @@
-/* test_fsm_spare_restart.c - tests a change of seats in a VM with a spare. The gateway is restarted
- * in each phase of the change and of what follows, and the hosts come back in each order. fsm_lab.h
- * checks the rules after each step. Here the VM must come to rest: protected, with one owner. */
+/* test_fsm_spare_restart.c - tests that a spare takes a seat in spite of restarts. The gateway is
+ * restarted in each phase, and the hosts come back in each order. fsm_lab.h checks the rules of
+ * vm/fsm.h after each step. In the end, the VM must be protected and have one owner. */
 #include "fsm_spare_lab.h"
 
-/* Each phase brings a protected VM of alpha and beta, with gamma as the spare, into one state. */
+/* Each of these functions brings a protected VM of alpha and beta, with gamma as the spare, into
+ * one phase. */
 static void beta_is_gone(void)
 {
 	lose_other();
@@ -57,7 +58,7 @@ static void beta_is_drained(void)
 
 static const struct phase {
 	void (*begin)(void);
-	uint8_t owner; /* the owner after the VM has come to rest */
+	uint8_t owner; /* the expected owner at the end */
 } phases[] = {
 	{beta_is_gone, ALPHA},	    {gamma_gets_ready, ALPHA},
 	{gamma_is_copied_to, ALPHA}, {beta_is_back_during_the_copy, ALPHA},
@@ -65,7 +66,8 @@ static const struct phase {
 	{beta_is_drained, ALPHA},
 };
 
-/* At most one host runs the guest and lets its output out: host @owner. */
+/* Check that at most one host runs the guest and does not hold its output, and that this host is
+ * @owner. */
 static void one_runs(uint8_t owner)
 {
 	unsigned int n_running = 0;
@@ -77,7 +79,7 @@ static void one_runs(uint8_t owner)
 		assert_int_equal(lab.peer[owner].state, WIRE_STATE_RUNNING);
 }
 
-/* All hosts come back in the given order, and carry out their orders. */
+/* Let all hosts come back in the given order and carry out their orders, in 40 rounds. */
 static void comes_to_rest(const uint8_t order[VM_HOSTS], uint8_t owner)
 {
 	for (int round = 0; round < 40; round++) {

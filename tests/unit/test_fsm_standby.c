@@ -1,6 +1,6 @@
 /* test_fsm_standby.c - tests a standby that accepts no more epochs. The policy standby_lost must
  * apply exactly when standby_timeout has expired, even if streams reconnect in the meantime.
- * fsm_lab.h checks the rules. */
+ * fsm_lab.h checks the rules of vm/fsm.h. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -26,8 +26,8 @@ static void break_and_return(const char *why)
 	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), 0);
 }
 
-/* The standby's tmpfs is full: both agents are alive, but each attempt fails after the same number
- * of bytes. */
+/* The standby's tmpfs is full. Both agents are alive, but each attempt to send the epoch fails
+ * after the same number of bytes. */
 static void test_each_attempt_is_refused(void **state)
 {
 	uint64_t begun_ns = lab.now_ns;
@@ -69,8 +69,8 @@ static void test_each_first_copy_is_refused(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "log_bytes_max"));
 }
 
-/* The standby's stream is down, but its agent is alive: the limit is standby_timeout, not an
- * order's timeout. */
+/* The standby's stream is down, but its agent is alive. The gateway waits for standby_timeout, not
+ * for an order's timeout. */
 static void test_no_stream(void **state)
 {
 	(void)state;
@@ -127,7 +127,8 @@ static void test_the_first_epoch_is_rehearsed(void **state)
 	assert_string_equal(lab.last_reply.code, "standby-lost");
 }
 
-/* A large copy takes time: the primary's agent has restarted and copies all memory again. */
+/* The primary's agent has restarted and copies all memory again. The time for this copy does not
+ * count as time without a commit. */
 static void test_a_copy_on_its_way(void **state)
 {
 	(void)state;
@@ -148,8 +149,8 @@ static void test_a_copy_on_its_way(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* Time in which no epoch could be committed does not count: the guest was paused, or the gateway
- * stood still. */
+/* Time in which no epoch could be committed, because the guest was paused or the gateway stood
+ * still, does not count. */
 static void test_the_clock_stands_still(void **state)
 {
 	(void)state;
@@ -205,9 +206,9 @@ static void test_the_age_of_a_commit(void **state)
 	assert_int_equal(lab.fsm.protection.committed_ns, lab.now_ns);
 }
 
-/* The guest was once promoted on the primary's host. Until a restarted agent there protects the
- * guest again, it can report the epoch of that promotion. That epoch was not committed in this
- * term. */
+/* The guest was once promoted on the primary's host. A restarted agent there can report the epoch
+ * of that promotion until it protects the guest again. That epoch was not committed in this term,
+ * so it does not count. */
 static void test_an_earlier_promotion(void **state)
 {
 	(void)state;
@@ -290,8 +291,9 @@ static void restart_owner_without_standby(void)
 	lab.peer[0].state = WIRE_STATE_LOST;
 }
 
-/* The owner's agent, an older one, does not say whether it has found the guest, and the standby
- * does not come back. The guest may live, so the policy applies at last. */
+/* The owner's agent is an older version that does not say whether it has found the guest, and the
+ * standby does not come back. As the guest may still run, the copy is not kept for ever: after
+ * order_timeout the policy standby_lost applies. */
 static void test_a_guest_that_is_not_found(void **state)
 {
 	(void)state;
@@ -305,8 +307,8 @@ static void test_a_guest_that_is_not_found(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* The owner's agent has found the guest, but cannot protect it: nothing is guessed, and its clients
- * wait no longer than they would for any standby. */
+/* The owner's agent has found the guest, but cannot protect it. So the copy is not the last one,
+ * and the policy standby_lost applies after standby_timeout, as for any lost standby. */
 static void test_a_guest_that_is_found(void **state)
 {
 	(void)state;
@@ -321,7 +323,8 @@ static void test_a_guest_that_is_found(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* The guest has ended while no agent watched it, and the next agent says so. */
+/* The guest has ended while no agent watched it, and the next agent reports this. So the copy is
+ * kept without a time limit. */
 static void test_a_guest_that_has_ended(void **state)
 {
 	(void)state;
@@ -339,7 +342,8 @@ static void test_a_guest_that_has_ended(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* The owner's host has died, but its connection has not ended yet. */
+/* The owner's host has died, but its connection has not ended yet. `unprotect` is refused, because
+ * the owner is silent and the copy may be all that is left. */
 static void test_unprotect_asks_for_a_sign_of_life(void **state)
 {
 	(void)state;

@@ -9,8 +9,8 @@ static const struct vm_cold_word was_unsound = {.role = VM_COLD_PRIMARY, .ran = 
 						.disk = VM_COLD_DISK_UNSOUND};
 static const struct vm_cold_word is_torn = {.role = VM_COLD_STANDBY, .disk = VM_COLD_DISK_TORN};
 
-/* Restart the gateway. Both hosts have lost what they had in memory, and report @alpha and @beta
- * from their disks. */
+/* Restart the gateway. Both hosts have lost their memory, and report @alpha and @beta from their
+ * disks. */
 static void cut_power(struct vm_cold_word alpha, struct vm_cold_word beta)
 {
 	for (int h = 0; h < 2; h++)
@@ -57,7 +57,7 @@ static void test_an_unfinished_copy(void **state)
 	assert_non_null(strstr(lab.last_event, "the disks on beta are an unfinished copy"));
 	strcpy(lab.last_event, "");
 	lab_report(&lab, BETA);
-	assert_string_equal(lab.last_event, ""); /* there is only one event */
+	assert_string_equal(lab.last_event, ""); /* beta's next report causes no second event */
 	wait_ms(60000);
 	start_on(BETA, false, false);
 	is_refused("not-cold");
@@ -104,8 +104,8 @@ static void test_before_the_next_copy(void **state)
 	is_refused("torn");
 }
 
-/* Both hosts are back. Beta's disks, which are an unfinished copy, are never chosen. They do not
- * prevent a start from alpha's disks. */
+/* Both hosts are back. Beta's disks, which are an unfinished copy, are never chosen, but the guest
+ * can be started from alpha's disks. */
 static void test_beside_an_unfinished_copy(void **state)
 {
 	(void)state;

@@ -44,8 +44,9 @@ static void test_the_first_held_epoch_protects(void **state)
 	assert_true(lab.replied && lab.last_reply.ok);
 }
 
-/* When held frames can leave again, the gateway commits the epochs that the standby has completely.
- * That alone does not make the VM PROTECTED. */
+/* The gateway commits no epoch while held frames cannot leave. When they can leave again, it
+ * commits the epochs that the standby has completely. As their output was not held, the VM does not
+ * become PROTECTED. */
 static void test_a_way_that_is_found(void **state)
 {
 	(void)state;

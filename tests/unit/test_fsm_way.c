@@ -1,7 +1,7 @@
-/* test_fsm_way.c - tests what happens when something blocks the way between clients and the guest.
+/* test_fsm_way.c - tests what happens when something blocks the path between clients and the guest.
  * A VM becomes PROTECTED only if clients would be able to reach the guest on the standby's host
  * after a failover. It does not stay PROTECTED while held frames cannot leave. fsm_lab.h checks the
- * rules. */
+ * rules of vm/fsm.h. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -41,8 +41,8 @@ static int start_protected(void **state)
 	return 0;
 }
 
-/* Spanning tree takes time. Until the port forwards, the primary gets no order for its guest, and
- * the VM is not reported as protected. */
+/* Spanning tree needs time before the port forwards. Until then, the primary is not ordered to
+ * protect its guest, and the VM is not reported as protected. */
 static void test_standby_waits_for_its_port(void **state)
 {
 	(void)state;
@@ -64,8 +64,8 @@ static void test_standby_without_an_obstacle(void **state)
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 }
 
-/* The standby's tap is in no bridge: the waiting operator gets the reason that the host
- * reported. */
+/* The standby's tap is in no bridge, so the protection fails. The waiting operator gets the reason
+ * that the host reported. */
 static void test_standby_never_gets_ready(void **state)
 {
 	(void)state;
@@ -136,8 +136,8 @@ static void test_a_host_that_dies_then_is_failed_over(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* A silent host that speaks again is not replaced: the protection ends, and there is no
- * failover. */
+/* The owner was silent and is heard again, but its held frames cannot leave. Its standby is not
+ * promoted; only the protection ends. */
 static void test_a_host_that_speaks_again_is_not(void **state)
 {
 	(void)state;
@@ -151,8 +151,8 @@ static void test_a_host_that_speaks_again_is_not(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* A standby without a path to clients stays PROTECTED: promoting it is still better than no
- * promotion. */
+/* A standby that loses its path to clients later stays PROTECTED: promoting it is still better than
+ * no promotion. */
 static void test_standby_is_cut_off_later(void **state)
 {
 	(void)state;
@@ -174,7 +174,8 @@ static void test_made_anew(void **state)
 	assert_non_null(strstr(lab.last_event, "made anew"));
 	lab.last_event[0] = '\0';
 	report_way(0, NULL, "", 1);
-	report_way(0, NULL, "", 0); /* a lower count belongs to another protection of the guest */
+	/* the smaller number of devices made anew is of another protection */
+	report_way(0, NULL, "", 0);
 	assert_string_equal(lab.last_event, "");
 }
 

@@ -101,7 +101,7 @@ static void test_first_copy_is_slow(void **state)
 	work(0, 100, "asked QEMU", 1); /* PROTECT is not answered yet */
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 	assert_true(lab_obey(&lab, 0));
-	/* a copy of zero pages sends almost no bytes */
+	/* a copy of pages full of zeros sends almost no bytes */
 	work(0, 100, "copied 4.0 of 5.0 GiB of guest RAM", 1);
 	say(0, NULL, 1);
 	lab.standby_owes = true;
@@ -149,7 +149,7 @@ static void test_first_copy_stands_still(void **state)
 			       "30 s; see"));
 }
 
-/* The reply says at which step the standby stopped, whatever ends the protection. */
+/* Whatever ends the protection, the reply says at which step the standby stopped. */
 static void test_standby_lost_in_its_first_epoch(void **state)
 {
 	(void)state;
@@ -204,7 +204,7 @@ static void test_release_is_slow(void **state)
 }
 
 /* Only moves (signs of progress) that the host reports after the order, on the same connection,
- * count. A number of moves that falls is not progress. */
+ * count. A smaller number of moves than in the last report is not progress. */
 static void test_only_moves_count(void **state)
 {
 	(void)state;
@@ -224,7 +224,7 @@ static void test_only_moves_count(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* If a host cannot answer, the reply says why it cannot answer, and names no step. */
+/* If the host with the order cannot answer, the reply gives the cause and names no step. */
 static void test_no_host_that_works(void **state)
 {
 	(void)state;
@@ -235,7 +235,7 @@ static void test_no_host_that_works(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* A standby that makes progress but fails its first epoch repeatedly is given up too. */
+/* A standby that makes progress but fails its first epoch repeatedly is given up, too. */
 static void test_moves_do_not_hide_a_loop(void **state)
 {
 	(void)state;

@@ -40,10 +40,10 @@
 struct shared {
 	_Atomic size_t blob_size;     /* size of the next save's blob */
 	_Atomic size_t piece_size;    /* bytes of each write */
-	/* a write ends early, at this byte of the blob; 0: none does */
+	/* the byte of the blob at which one write ends early; 0: none does */
 	_Atomic size_t flush_at;
 	_Atomic bool refuses;	      /* the next save fails with an error */
-	/* true: before its first write of the blob, the child sleeps in a write to another pipe */
+	/* before its first write of the blob, the child sleeps in a write to another pipe */
 	_Atomic bool sleeps_elsewhere;
 	_Atomic bool is_saved;	      /* the child has handed the whole blob to write() */
 	_Atomic bool runs;	      /* the guest runs again, after the save */
@@ -101,8 +101,8 @@ static int write_piece(int fd, size_t from, size_t size)
 	if (atomic_load(&shared->sleeps_elsewhere) && from == 0) {
 		char filler[4096] = "";
 
-		/* Block on another pipe, which is full like the gate's. A child process reads that
-		 * pipe later. */
+		/* Block on another pipe, which is full as the gate's pipe would be. A child process
+		 * reads that pipe later. */
 		if (pipe(sides) < 0 || fcntl(sides[1], F_SETPIPE_SZ, 4096) < 0)
 			_exit(1);
 		if (fork() == 0) {
@@ -248,7 +248,7 @@ static void assert_held(void)
 	assert_false(shared->runs);
 }
 
-/* Make one save that must succeed. */
+/* Make one save of @size bytes that must succeed. */
 static void save_well(struct gate *g, size_t size)
 {
 	const uint8_t *got;
@@ -294,18 +294,19 @@ static void whole_pieces(void **state)
 
 	(void)state;
 	set_up(&f, true);
-	/* the size of the trial save and of the next save */
+	/* the size of the blob in the trial save of gate_open() and in the next save */
 	shared->blob_size = 2 * GATE_PIECE_BYTES;
 	g = open_gate(&f);
 	save_well(g, 2 * GATE_PIECE_BYTES);
 	save_well(g, 100);
-	/* the blob has grown unexpectedly, so the gate does not hold QEMU at the blob's end */
+	/* The blob is larger than the previous one, so the gate does not hold QEMU at the blob's
+	 * end. */
 	shared->blob_size = 3 * GATE_PIECE_BYTES;
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), -ECANCELED);
 	assert_true(shared->runs);
 	save_well(g, 3 * GATE_PIECE_BYTES);
-	/* One piece of the blob looks like the last piece, but more pieces follow. */
+	/* In this blob, one piece in the middle looks like the last piece. */
 	shared->blob_size = 4 * GATE_PIECE_BYTES + 5;
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), 0);
@@ -322,9 +323,9 @@ static void whole_pieces(void **state)
 	tear_down(&f);
 }
 
-/* A device flushes in the middle of the blob. The gate could mistake the short write for the end of
- * the blob. The short write also leaves room in the pipe, so the rest of the blob can fit. In both
- * cases the guest was not stopped at the blob's end, so gate_finish() must fail. */
+/* A device flushes in the middle of the blob. The gate could take the short write for the end of
+ * the blob. Or the rest of the blob can fit into the room that the short write leaves in the pipe.
+ * In both cases the guest was not stopped at the blob's end, so gate_finish() must fail. */
 static void a_flush_in_the_middle(void **state)
 {
 	const uint8_t *got;

@@ -136,7 +136,7 @@ static void test_asks(void **state)
 	assert_int_equal(drain.what, WIRE_DRAIN_GOES_DOWN);
 	assert_int_equal(say(WIRE_DRAIN_DONE, 2, "2 are left"), 0);
 	hears(fd, "state 2 2 2 are left\n");
-	/* the guard's process has ended */
+	/* The guard's process has ended. A new gateway is told that the host stays up. */
 	close(fd);
 	serve();
 	guard_connected(guard, WIRE_CONTROL_FEATURES);
@@ -144,7 +144,8 @@ static void test_asks(void **state)
 	assert_int_equal(drain.what, WIRE_DRAIN_IS_UP);
 }
 
-/* What the gateway said before it got the request does not count as the answer. */
+/* A DRAIN_STATE that the gateway sent before it got the guard's request does not count as the
+ * answer to it. */
 static void test_not_yet(void **state)
 {
 	int fd = connect_client();
@@ -207,7 +208,7 @@ static void test_two(void **state)
 	request(second, "down 30\n");
 	assert_true(take());
 	assert_int_equal(drain.limit_s, 30);
-	request(second, "and more\n"); /* more than the protocol allows */
+	request(second, "and more\n"); /* a second line, which the protocol does not allow */
 	assert_int_equal(recv(second, scratch, 1, MSG_DONTWAIT), 0);
 	assert_int_equal(say(WIRE_DRAIN_RUNS, 0, "x"), 0);
 	close(first);

@@ -1,5 +1,5 @@
-/* Tests the client's checker and its page functions. The test plays the service with real pages; it
- * makes each kind of failure that the checker must notice, and a run without failures. */
+/* Tests the client's checker and its page functions. The test plays the service with real pages. It
+ * produces a run without failures, and each kind of failure that the checker must notice. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -97,7 +97,8 @@ static void test_lost_and_late(void **state)
 	assert_false(checker_clean(&checker));
 	assert_int_equal(checker_unanswered(&checker), 1);
 	assert_int_equal(checker_in_flight(&checker), 0);
-	assert_int_equal(judge(&b), 0); /* the missing reply arrives: not lost, but out of order */
+	/* reply b, which had been skipped, arrives: it counts as out of order, not as lost */
+	assert_int_equal(judge(&b), 0);
 	assert_int_equal(checker_unanswered(&checker), 0);
 	assert_int_equal(checker.n_out_of_order, 1);
 	assert_false(checker_clean(&checker));
@@ -120,7 +121,7 @@ static void test_repeated(void **state)
 	assert_int_equal(checker.n_unasked, 2);
 }
 
-/* The guest goes back to an older state and continues from there. */
+/* The guest goes back to an older state and continues from there. The checker must notice this. */
 static void test_forgotten(void **state)
 {
 	struct fake old;
@@ -151,8 +152,8 @@ static void test_done_twice(void **state)
 	assert_int_equal(checker.n_recounted, 1);
 }
 
-/* One page is stale. The counts are right, but the checksum is wrong when the ring reaches that
- * page again. */
+/* One page has older content than it should have. The reply's counts are right, but its checksum is
+ * wrong when the ring reaches that page again. */
 static void test_stale_page(void **state)
 {
 	uint8_t stale[GUEST_PAGE_SIZE];

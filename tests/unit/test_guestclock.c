@@ -80,7 +80,8 @@ static void read_child(pid_t pid, uint64_t words[12])
 			 (ssize_t)sizeof(timers_state));
 }
 
-/* In timers_state, word 1 holds the ticks and word 7 the clock. Word 3 begins with "enabled". */
+/* In timers_state, word 1 is the ticks, word 7 is the clock, and word 3 says whether the clock
+ * runs. */
 static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 {
 	const struct clock_words saved = {.ticks = 500, .clock = 100};
@@ -103,7 +104,7 @@ static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 	end_child(pid);
 	timers_state[3] = 0;
 	pid = start_child();
-	other.clock++; /* the primary's clock does not match this state */
+	other.clock++; /* these clock words are not those in the blob */
 	assert_int_equal(
 		guestclock_promote(pid, blob, size, &other, &wanted, 10000, 3000000000, &step_ns),
 		-ESTALE);
@@ -118,14 +119,14 @@ static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 	assert_int_equal(words[7], 100 + 4000);
 	words[1] = 500;
 	words[7] = 100;
-	assert_memory_equal(words, timers_state, sizeof(words)); /* nothing else changed */
-	/* QEMU's clock now differs from the blob's. */
+	assert_memory_equal(words, timers_state, sizeof(words)); /* no other word was changed */
+	/* The clock in QEMU's memory was set, so it is no longer the one in the blob. */
 	assert_int_equal(
 		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
 		-ESTALE);
 	end_child(pid);
 	pid = start_child();
-	wanted.clock = 50; /* a step backwards */
+	wanted.clock = 50; /* the wanted clock is earlier than the loaded one, so no step is made */
 	assert_int_equal(
 		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
 		0);
@@ -206,7 +207,7 @@ static void the_saved_clock_is_found(void **state)
 	assert_int_equal(guestclock_parse(blob, size, &at, &words), 0);
 	assert_int_equal(at, there);
 	assert_true(words.ticks == UINT64_MAX - 5 && words.clock == 77 && !words.is_running);
-	/* The section is found even if the guess where it begins is wrong or past the blob's
+	/* The section is found even if *at, a guess of where it begins, is wrong or past the blob's
 	 * end. */
 	for (size_t guess = 0; guess < sizeof(blob) + 3; guess++) {
 		at = guess;
@@ -215,7 +216,7 @@ static void the_saved_clock_is_found(void **state)
 		assert_int_equal(at, there);
 		assert_int_equal(words.clock, 77);
 	}
-	/* A blob that ends before or inside the section has no clock. */
+	/* If the blob ends before the section or inside it, no clock is found. */
 	for (size_t cut = 0; cut < there + 43; cut++) {
 		at = there;
 		assert_int_equal(guestclock_parse(blob, cut, &at, &words), -ENOENT);

@@ -51,7 +51,7 @@ static void close_memory(struct memory *m)
 
 static void test_read_once(void **state)
 {
-	/* in another order than in memory */
+	/* not in the order in which they lie in memory */
 	struct page_range ranges[] = {{2, 2}, {0, 1}};
 	uint8_t pages[3][VMM_PAGE_BYTES], zeros[VMM_PAGE_BYTES] = {0};
 	struct stat before, after;
@@ -60,7 +60,8 @@ static void test_read_once(void **state)
 	(void)state;
 	open_memory(&m, MAP_SHARED);
 	memset(m.at, 0x5a, VMM_PAGE_BYTES);
-	memset(m.at + 3 * VMM_PAGE_BYTES, 0x6b, VMM_PAGE_BYTES); /* page 2 is a hole of the file */
+	/* page 3 is written; page 2 stays a hole of the file */
+	memset(m.at + 3 * VMM_PAGE_BYTES, 0x6b, VMM_PAGE_BYTES);
 	assert_int_equal(fstat(m.fd, &before), 0);
 	assert_int_equal(guestmem_read_once(m.mem, ranges, 2, pages[0]), 0);
 	assert_int_equal(fstat(m.fd, &after), 0);
@@ -74,7 +75,7 @@ static void test_read_once(void **state)
 	close_memory(&m);
 }
 
-/* Private memory differs from the file that it was mapped from. */
+/* A private mapping can differ from its file. Its memory must be read, not the file. */
 static void test_read_private_once(void **state)
 {
 	struct page_range all = {0, N_PAGES};
@@ -98,7 +99,8 @@ static void test_no_memory_there(void **state)
 	(void)state;
 	open_memory(&m, MAP_SHARED);
 	memset(m.at, 0x5a, BYTES);
-	if (!guestmem_is_mapped(m.mem, 0)) /* needs rights that not every user has */
+	/* the page table can be read only with rights that not every user has */
+	if (!guestmem_is_mapped(m.mem, 0))
 		skip();
 	assert_int_equal(guestmem_read_through(m.mem, &half, 1, pages[0]), 0);
 	assert_memory_equal(pages, m.at, (N_PAGES / 2) * VMM_PAGE_BYTES);

@@ -1,10 +1,10 @@
-/* test_health.c - tests the health word of a VM on a virtual clock. From a VM that is SAFE, each
- * case takes one thing away. The word must then name that thing, and must never be SAFE. */
+/* test_health.c - tests the health word of a VM on a virtual clock. Each case begins with a SAFE VM
+ * and takes one condition away. The word must then name what is missing, and must not be SAFE. */
 #include <errno.h>
 
 #include "health_lab.h"
 
-/* ---- what each case takes away from a SAFE VM */
+/* ---- functions that each take one condition away from a SAFE VM */
 
 static void break_conflict(void)
 {
@@ -120,7 +120,7 @@ static void break_way_out(void)
 
 static void break_state(void)
 {
-	lab.fsm.record.state = VM_N_STATES; /* a state that may be added one day */
+	lab.fsm.record.state = VM_N_STATES; /* a state that this program does not know */
 }
 
 static void break_both(void)
@@ -175,7 +175,7 @@ static void break_standby_connection(void)
 	lab_down(&lab, 1);
 }
 
-/* The warm QEMU has ended. */
+/* The standby's warm QEMU has ended. */
 static void break_warm_qemu(void)
 {
 	lab.peer[1].state = WIRE_STATE_STANDBY_STARTING;
@@ -225,7 +225,7 @@ static void break_stream(void)
 	lab_stream_down(&lab, 1);
 }
 
-/* The standby refuses each epoch, and its stream is up again already. */
+/* The standby has just refused an epoch, and its stream is up again. */
 static void break_refused(void)
 {
 	lab.fsm.protection.standby.n_breaks = 1;
@@ -477,7 +477,7 @@ static void test_each_row(void **state)
 		assert_true(is_seen[i]);
 }
 
-/* A value just inside its limit does not change the word. */
+/* As long as each value is within its limit, the word stays SAFE. */
 static void test_limits(void **state)
 {
 	(void)state;
@@ -495,7 +495,7 @@ static void test_limits(void **state)
 	lab.fsm.detector.clock_ns = 1000 * MS;
 	assert_int_equal(judge(), HEALTH_SAFE);
 	lab.fsm.detector.state = DETECTOR_PROTECTED;
-	/* An agent that is configured to make an epoch every 10 s is not late after 20 s. */
+	/* An agent whose epochs are 10 s apart is not late after 20 s. */
 	health_read_signs(HELD VERIFIED "interval_ms_p99=10000.5\n", &signs[0]);
 	lab.now_ns += 60000 * MS;
 	view.reported_ns[0] = view.reported_ns[1] = lab.now_ns;
@@ -516,14 +516,14 @@ static void test_gravity(void **state)
 	assert_int_equal(judge(), HEALTH_NO_STANDBY);
 	break_suspect();
 	assert_int_equal(judge(), HEALTH_IN_DOUBT);
-	break_paused(); /* the pause is why no epochs come */
+	break_paused(); /* the guest is paused, and so no epochs come: the word is PAUSED */
 	assert_int_equal(judge(), HEALTH_PAUSED);
 	break_conflict();
 	assert_int_equal(judge(), HEALTH_CONFLICT);
 }
 
-/* A guest without disks needs no disk keys in its reports, and a standby that needs no room can
- * report 0. */
+/* The report of a guest without disks may lack the keys of disks, and a standby that needs no room
+ * may report 0. */
 static void test_needless_keys(void **state)
 {
 	(void)state;
@@ -535,7 +535,7 @@ static void test_needless_keys(void **state)
 	assert_int_equal(judge(), HEALTH_SAFE);
 }
 
-/* An agent may send anything. */
+/* An agent's report may have any text. The judgement must not be confused by it. */
 static void test_hostile_reports(void **state)
 {
 	static char text[WIRE_TEXT_MAX + 1];
@@ -574,7 +574,7 @@ static void test_never_heard(void **state)
 	assert_true(says("alpha was not heard yet"));
 }
 
-/* If the fence is not required, a failover goes on without it. */
+/* If the VM's file does not require the fence, a failover can go on without it. */
 static void test_fence_is_not_required(void **state)
 {
 	(void)state;

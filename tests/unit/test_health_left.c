@@ -1,8 +1,9 @@
-/* test_health_left.c - tests what the health word says of a copy that may be all that is left of
- * the guest (gateway/vm/fsm_left.c), and of a guest that has no such copy. */
+/* test_health_left.c - tests the health word if the owner is away or has no guest any more. The
+ * standby's copy may then be all that is left of the guest (gateway/vm/fsm_left.c), or there is no
+ * copy. */
 #include "health_lab.h"
 
-/* The VM, which was SAFE, is in @state now, and its owner is not connected. */
+/* Put the SAFE VM into @state, and disconnect its owner. */
 static void lose_owner(enum vm_state state)
 {
 	lab_down(&lab, 0);

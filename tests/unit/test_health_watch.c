@@ -17,7 +17,7 @@ static enum health_word look(void)
 	return watch.shown.word;
 }
 
-/* Let @ms milliseconds pass, in which both hosts report and epochs are committed. */
+/* Let @ms milliseconds pass. Meanwhile, both hosts report and epochs are committed. */
 static void pass(uint64_t ms)
 {
 	static uint64_t epoch = 100;
@@ -57,7 +57,8 @@ static void test_safe_is_slow_to_come_back(void **state)
 	pass(50);
 	report_well();
 	pass(950);
-	assert_int_equal(look(), HEALTH_NO_ROOM); /* the wait of 1 s begins again */
+	/* SAFE comes only after 1 s without a cause, and this second has begun again */
+	assert_int_equal(look(), HEALTH_NO_ROOM);
 	pass(100);
 	assert_int_equal(look(), HEALTH_SAFE);
 	assert_int_equal(n_events, 2);
@@ -65,8 +66,8 @@ static void test_safe_is_slow_to_come_back(void **state)
 	assert_int_equal(watch.n_changes, 2);
 }
 
-/* An operator gets the word as it is at the time of the request, not as the gateway's loop last
- * judged it. */
+/* An operator gets the word as judged at the time of the request, not the word that the gateway's
+ * loop judged last. */
 static void test_look_is_of_now(void **state)
 {
 	(void)state;
@@ -90,10 +91,10 @@ static void test_no_storm(void **state)
 		lab.fsm.host[0].verdict = WIRE_VERDICT_NONE;
 	}
 	assert_true(watch.n_changes > 500);
-	/* A limit lets 8 events out at once, and one more in each 10 s. PAUSED has a second limit
-	 * of the same size. */
+	/* The limit for all words lets 8 events out at once, and then one in each 10 s. Grave words
+	 * such as PAUSED have a second limit of the same size. */
 	assert_in_range(n_events, 16, 2 * (8 + 7));
-	/* The last word is reported as an event. */
+	/* When the word no longer changes, it is reported as an event. */
 	report_well();
 	pass(20000);
 	assert_int_equal(last_to, HEALTH_SAFE);
@@ -145,8 +146,8 @@ static void fail_at(uint64_t ns)
 	lab.fsm.entered_ns = ns;
 }
 
-/* Each failure is reported, even if the last event was also a failure, or if the word has changed
- * many times. */
+/* Each failure (FAILED) is reported, even if the last event was a failure too, or if many changes
+ * have used up the limits. */
 static void test_each_failure_is_told(void **state)
 {
 	(void)state;
@@ -167,7 +168,8 @@ static void test_each_failure_is_told(void **state)
 		assert_int_equal(last_from, i == 0 ? HEALTH_NO_ROOM : HEALTH_PROMOTING);
 		(void)look(); /* the same failure is reported only once */
 		assert_int_equal(n_events, i + 1);
-		if (i % 2 == 0) /* the next promotion is too short to be seen */
+		/* in every other round, the loop does not see the promotion between two failures */
+		if (i % 2 == 0)
 			continue;
 		lab.fsm.record.state = VM_PROMOTING;
 		lab.now_ns += 50 * MS;
@@ -188,7 +190,8 @@ static void test_life(void **state)
 	assert_int_equal(judge(), HEALTH_SYNCING);
 	relay.term = lab.fsm.record.term;
 	lab_ack(&lab, 1);
-	assert_int_not_equal(judge(), HEALTH_SAFE); /* the agents' reports are older */
+	/* the agents' last reports are from before the protection */
+	assert_int_not_equal(judge(), HEALTH_SAFE);
 	report_well();
 	assert_int_equal(judge(), HEALTH_SAFE);
 	lab_command(&lab, VM_COMMAND_FAILOVER);

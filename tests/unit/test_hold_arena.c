@@ -1,5 +1,5 @@
-/* test_hold_arena - tests that the arena keeps the bytes of each frame until the frame is given
- * back, and uses all of its memory again and again.
+/* test_hold_arena.c - tests that the arena keeps the bytes of each frame until the frame is given
+ * back, and that it uses all of its memory again and again.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@ static uint64_t put(struct hold_arena *a, size_t size_bytes, int fill)
 	uint8_t *room = hold_arena_reserve(a, ROOM);
 
 	assert_non_null(room);
-	memset(room, fill, ROOM); /* a receiver may write to all of it */
+	memset(room, fill, ROOM); /* a receiver may write to all the reserved bytes */
 	return hold_arena_commit(a, size_bytes);
 }
 
@@ -99,8 +99,8 @@ static void test_full(void **state)
 	assert_in_range(n, 3, 4);
 	for (int i = 0; i < n; i++)
 		check(&a, at[i], ROOM, i + 1);
-	/* Freeing the oldest slot makes room at the start. The arena must not use all of it: head
-	 * and tail must never meet. */
+	/* Freeing the oldest slot makes room at the start of the arena. The next frame must not get
+	 * all of this room, because head and tail must never meet. */
 	hold_arena_free(&a, at[0]);
 	assert_null(hold_arena_reserve(&a, ROOM));
 	hold_arena_free(&a, at[1]);

@@ -42,7 +42,7 @@ static void test_releases_epochs_in_order(void **state)
 }
 
 /* A frame of a lower epoch follows a frame of a higher epoch. This happens in a new term if
- * hold_discard() was not called. The later frame must not overtake the earlier frame. */
+ * hold_discard() was not called. The frame of the lower epoch must not overtake the other. */
 static void test_never_reorders(void **state)
 {
 	struct hold_fifo f;
@@ -63,7 +63,7 @@ static void test_limits(void **state)
 	(void)state;
 	assert_int_equal(hold_fifo_init(&f, 0, 1), -EINVAL);
 	assert_int_equal(hold_fifo_init(&f, 1, 0), -EINVAL);
-	/* 5 is no power of two, but must be the exact limit */
+	/* the limit of 5 frames is exact, although 5 is no power of two */
 	assert_int_equal(hold_fifo_init(&f, 5, 100), 0);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(push(&f, 0, 1, 10), 0);

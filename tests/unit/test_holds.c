@@ -273,8 +273,8 @@ static void test_kinds(void **state)
 	holds_close(h);
 }
 
-/* The file names the taps in another order than the earlier agent's file did. Each tap must find
- * its own pins. Otherwise its hold would be removed while the guest is protected. */
+/* The file names the taps in another order than the earlier agent's file did. Each tap must get its
+ * own pinned hold. Otherwise that hold would be removed while the guest is protected. */
 static void test_a_pinned_hold_keeps_its_place(void **state)
 {
 	struct holds *h;
@@ -306,8 +306,8 @@ static void test_all_are_opened_or_none(void **state)
 	assert_string_equal(world.story, "detach tap0; detach tap1; ");
 }
 
-/* If the hold on one tap cannot be opened, a hold that an earlier agent left closed stays
- * closed. */
+/* An earlier agent left a closed hold. It stays closed even if the hold on another tap cannot be
+ * opened. */
 static void test_a_closed_one_stays_closed(void **state)
 {
 	struct holds *h = NULL;
@@ -373,7 +373,7 @@ static void test_shut(void **state)
 	world.pinned_offload = PINS "+1";
 	assert_int_equal(holds_shut(&config, &error), 0);
 	assert_string_equal(world.story, "close tap0; close tap1; close tap2; ");
-	assert_string_equal(world.kinds, "-o-"); /* the kinds that were pinned */
+	assert_string_equal(world.kinds, "-o-"); /* as pinned, not as the cards would need */
 	world.story[0] = '\0';
 	world.fails_on = "tap1";
 	assert_int_equal(holds_shut(&config, &error), -ENOTCONN);
@@ -392,8 +392,8 @@ static void test_receive_and_release(void **state)
 	world.open[0]->receives = 2;
 	world.open[1]->receives = 3;
 	assert_int_equal(holds_receive(h), 5);
-	/* one card's path is broken: frames of the other card are counted when the path works
-	 * again */
+	/* One card's path is broken. The next call that succeeds counts the other card's frames of
+	 * both calls. */
 	world.open[0]->receives = -ENOLINK;
 	assert_int_equal(holds_receive(h), -ENOLINK);
 	world.open[0]->receives = 0;

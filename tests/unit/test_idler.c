@@ -18,7 +18,7 @@ static const struct idler_limits limits = {
 	.check_ns = 100 * US,
 };
 
-/* Sleep once, from @now for @slept ns. @by_frame says whether a frame ends the sleep. Returns the
+/* Sleep once, from @now for @slept ns. @by_frame says whether a frame ended the sleep. Returns the
  * time at which the sleep ends. */
 static uint64_t sleep_once(struct idler *idler, uint64_t now, uint64_t slept, bool by_frame)
 {
@@ -50,14 +50,14 @@ static void test_short_gaps_make_it_spin(void **state)
 	(void)state;
 	idler_init(&idler, &limits, now);
 	for (i = 0; i < sizeof(expected_us) / sizeof(expected_us[0]); i++) {
-		/* spin until the idler sleeps, then sleep briefly until a frame arrives */
+		/* spin until the idler sleeps; after 30 us of sleep, a frame arrives */
 		while (idler_turn(&idler, now, false) != IDLER_SLEEP)
 			now += US;
 		now += 30 * US;
 		idler_woke(&idler, now, true);
 		assert_int_equal(idler.spin_ns, expected_us[i] * US);
 	}
-	/* The idler has adapted: it now stays awake for 40 microseconds after work. */
+	/* The idler has learned from this: after work, it now stays awake for 40 microseconds. */
 	assert_int_equal(idler_turn(&idler, now, true), IDLER_AGAIN);
 	assert_int_equal(idler_turn(&idler, now + 39 * US, false), IDLER_AGAIN);
 	assert_int_equal(idler_turn(&idler, now + 40 * US, false), IDLER_SLEEP);

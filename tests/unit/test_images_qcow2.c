@@ -1,6 +1,6 @@
-/* Tests qcow2 images with the real qemu-storage-daemon. What is written reaches the image. The
- * image is closed before another process uses it. A daemon that was killed is noticed, also by the
- * next agent. Skipped without root, FUSE or the daemon. */
+/* Tests qcow2 images with the real qemu-storage-daemon. Data that was written must reach the image,
+ * and the image must be closed before another process uses it. If a daemon was killed, both this
+ * agent and the next one notice it. Skipped without root, FUSE or the daemon. */
 #include "standby/images.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ static void run(const char *format, ...)
 		fail_msg("failed: %s", command);
 }
 
-/* Make the struct as an agent does when it starts. */
+/* Set up *@of as an agent does when it starts. */
 static void init(struct images *of)
 {
 	struct standby_disk disks[2] = {{.name = "vda", .path = image_path, .is_qcow2 = true},
@@ -249,7 +249,7 @@ static void a_killed_daemon_is_noticed(void **state)
 	assert_int_equal(images_apply(&images, &images.item[0], &record, &error), 0);
 }
 
-/* Leave no space on the image's disk, not even the space that the image has used. This must not
+/* Fill the image's file system, also with the space that the image has used. This function must not
  * start a process: an exec would close the view, and thus make the daemon flush. */
 static void fill_disk(void)
 {
@@ -303,7 +303,8 @@ static void an_image_that_cannot_be_flushed_is_lost(void **state)
 	assert_int_equal(images_open(&images, &error), -EUCLEAN);
 }
 
-/* The agent has died. The next agent ends the daemon, which cannot flush. The loss is noticed. */
+/* The agent has died. The next agent ends the daemon, which cannot flush. That agent must notice
+ * the loss. */
 static void the_next_agent_cannot_flush(void **state)
 {
 	struct images before;
@@ -321,7 +322,7 @@ static void the_next_agent_cannot_flush(void **state)
 	close(before.item[1].fd);
 }
 
-/* After a sync the image is whole, so the hand-over succeeds however the daemon ends. */
+/* After a sync the image has all data, so the hand-over succeeds however the daemon ends. */
 static void a_whole_image_is_handed_over(void **state)
 {
 	struct rawview *view = &images.item[0].view;
@@ -341,8 +342,8 @@ static void a_whole_image_is_handed_over(void **state)
 	assert_false(images_have_lost(&images, &error));
 	holds(expected);
 
-	/* A daemon that does not end, because it is stopped. The test closes the view before,
-	 * because a close needs a running daemon. */
+	/* The daemon is stopped, so it does not end when asked. The test closes the view first,
+	 * because that close needs a running daemon. */
 	assert_int_equal(images_open(&images, &error), 0);
 	apply(WIRE_DISK_WRITE, 131072, 65536, 0x34);
 	memset(expected + 131072, 0x34, 65536);

@@ -83,7 +83,8 @@ static void test_strings_are_copied(void **state)
 	assert_int_equal(inbox_put(&box, &in), 0);
 	for (size_t i = 0; i < 5; i++)
 		memset(all[i], '?', 1);
-	took(VM_IN_SEEN, 0, 1); /* this moves the report up in the list */
+	/* Taking the first entry moves the report up in the list. */
+	took(VM_IN_SEEN, 0, 1);
 	took(VM_IN_REPORT, 0, 0);
 	assert_string_equal(entry.in.text, "text");
 	assert_string_equal(entry.in.throttle_why, "throttle");
@@ -141,7 +142,7 @@ static void test_texts_are_copied(void **state)
 	assert_int_equal(inbox_put(&box, &in), 0);
 	memset(text, 'z', sizeof(text) - 1);
 	memset(why, 'z', sizeof(why) - 1);
-	took(VM_IN_COMMAND, 0, 1); /* this moves the report up in the list */
+	took(VM_IN_COMMAND, 0, 1); /* the report moves up in the list */
 	assert_true(inbox_take(&box, &entry));
 	memset(&box, 0, sizeof(box));
 	assert_int_equal(strlen(entry.in.text), WIRE_TEXT_MAX);

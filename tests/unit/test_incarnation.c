@@ -1,5 +1,5 @@
-/* Tests vm/incarnation: each start of the gateway gets a higher number than all earlier starts. If
- * two starts have different release_ms, the longer time counts until it has expired. */
+/* Tests vm/incarnation.h: each start of the gateway gets a higher number than all earlier starts.
+ * If two starts have different release_ms, the longer one applies until it has expired. */
 #include "vm/incarnation.h"
 
 #include <errno.h>
@@ -43,7 +43,7 @@ static void numbers_grow(void **state)
 	/* The number rises even if the clock jumps back. */
 	assert_true(incarnation_next(n, 5, 0xffff) == (UINT64_C(1764000001) << 16 | 0xffff));
 	assert_true(incarnation_next(n, 0, 0) > n);
-	/* Two starts from the same copy of the state get different numbers. */
+	/* Two starts that read the same stored number get different numbers. */
 	assert_true(incarnation_next(n, 0, 1) != incarnation_next(n, 0, 2));
 	assert_true(incarnation_next(WIRE_INCARNATION_MAX, 0, 0) == 0);
 	assert_true(incarnation_next(0, 0, 0) > 0);

@@ -68,7 +68,7 @@ static void test_monitors(void **state)
 		{"qemu|-mon|{\"chardev\":\"m\",\"mode\":\"control\"}|-chardev|"
 		 "{\"backend\":\"socket\",\"id\":\"m\",\"path\":\"/m\"}",
 		 "/m", NULL},
-		/* a monitor in text mode, and one that a manager holds open */
+		/* no usable monitor: one is in text mode, the other is held open by a manager */
 		{"qemu|-chardev|socket,id=m,path=/m|-mon|chardev=m,mode=readline", NULL, NULL},
 		{"qemu|-chardev|socket,id=m,fd=23,server=on|-mon|chardev=m,mode=control", NULL,
 		 NULL},

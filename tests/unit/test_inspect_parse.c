@@ -130,7 +130,8 @@ static void test_classify(void **state)
 		{"0000:00:02.0/vga.vram", INSPECT_REPLICATE_OTHER},
 		{"0000:00:02.0/qxl.vrom", INSPECT_REPLICATE_OTHER},
 		{"system.flash0", INSPECT_REPLICATE_OTHER},
-		{"pc.ram", INSPECT_REPLICATE_OTHER}, /* not this machine's main memory */
+		/* not the main memory of this type of machine */
+		{"pc.ram", INSPECT_REPLICATE_OTHER},
 		{"dimm1", INSPECT_REPLICATE_OTHER},
 		{INSPECT_UNNAMED, INSPECT_REFUSE},
 		{"0000:00:04.0/ivshmem.bar2", INSPECT_REFUSE},
@@ -192,8 +193,8 @@ static void test_untapped_cards(void **state)
 		 NIC("a.0"), {NULL}},
 		{"hub 0\r\n" " \\ hub0port1: n1: index=0,type=tap,ifname=t\r\n \\ hub0port0: "
 		 NIC("a.0") NIC("b.0") TAP("n0"), {"a.0 hub0port0 hubport"}},
-		/* text cut short: nothing is read past the end, and an unknown back end is no
-		 * tap */
+		/* The text is cut short: nothing past its end may be read, and a back end whose
+		 * type is missing does not count as a tap. */
 		{"a: index=0,type=nic,\n \\", {"a  "}},
 		{"a: index=0,type=nic\n \\ n0: index=0,type=", {"a n0 "}},
 	};

@@ -79,7 +79,7 @@ static void test_options(void **state)
 	static const struct {
 		const char *in, *out;
 	} rows[] = {
-		/* the rewritten machine type names a version */
+		/* the standby's machine type is versioned */
 		{"-M|pc|-m|64", "-machine|pc-i440fx-7.2|-m|64"},
 		{"-m|64", "-m|64|-machine|pc-i440fx-7.2"},
 		{"-nographic|-M|type=q35,accel=tcg|-machine|pc,usb=off|-m|64",
@@ -113,7 +113,8 @@ static void test_options(void **state)
 		{M "-kernel|vmlinuz|-bios|b.bin|-append|a 'b'",
 		 M "-kernel|/vm/vmlinuz|-bios|b.bin|-append|a 'b'"},
 		{M "-chardev|socket,id=mon0,fd=5,server=on|-mon|chardev=mon0,mode=control", M},
-		/* descriptors whose path is known; the log of fdset 4 is a pipe to a daemon */
+		/* Descriptors whose path is known are replaced by the path. The log of fdset 4 is a
+		 * pipe to a daemon, so it has no path. */
 		{M "-chardev|socket,id=chan,fd=31,server=on",
 		 M "-chardev|socket,id=chan,server=on,path=/dev/shm/holdfast/vm/chan,wait=off"},
 		{M "-add-fd|set=7,fd=33|-chardev|file,id=s,path=/dev/fdset/7",
@@ -185,7 +186,7 @@ static void test_disks(void **state)
 	}
 }
 
-/* The operator wants the standby to have a qcow2 image. */
+/* The operator wants a qcow2 image for the standby. */
 static void test_qcow2(void **state)
 {
 	static const struct {
@@ -315,13 +316,14 @@ static void test_obstacles(void **state)
 		if (!strstr(out, rows[i].obstacle))
 			fail_msg("%s\n gave %s\n not  %s", rows[i].in, out, rows[i].obstacle);
 	}
-	/* all obstacles at once */
+	/* all obstacles are reported at once */
 	free(rewritten(M "-numa|node|-readconfig|/f|-object|memory-backend-file,id=d,size=1G",
 		       &disks, NULL, 0));
 	assert_int_equal(obstacles.n, 5);
 }
 
-/* The standby's parser reads back every word unchanged, whatever it contains. */
+/* The standby's parser must read back every printed word unchanged, whatever characters it
+ * contains. */
 static void test_print(void **state)
 {
 	static const char *const words[] = {

@@ -74,8 +74,8 @@ static void a_device_is_named_and_needs_no_silence(void **state)
 	assert_true(vmm_inventory_differs(&base, &now, &change));
 	assert_string_equal(change.text, "added: device rng1 (virtio-rng-pci)");
 	assert_false(change.is_net);
-	/* A device that is missing now is a change too. The standby would have a device that the
-	 * guest does not know. */
+	/* A device that is missing now is a change, too: the standby would have a device that the
+	 * guest no longer has. */
 	assert_true(vmm_inventory_differs(&now, &base, &change));
 	assert_string_equal(change.text, "gone: device rng1 (virtio-rng-pci)");
 	assert_false(change.is_net);
@@ -99,7 +99,7 @@ static void what_can_send_frames_is_told_apart(void **state)
 		assert_true(change.is_net);
 	}
 	assert_true(vmm_inventory_differs(&now, &base, &change));
-	assert_false(change.is_net); /* a missing part sends no frames */
+	assert_false(change.is_net); /* a part that is gone cannot send frames */
 }
 
 /* The memory of a back end has no name until a device uses the memory. The inventory must include
@@ -296,8 +296,7 @@ static void cards_are_found_by_their_taps(void **state)
 		{"c0: index=0,type=nic,macaddr=x\r\n \\ n0: index=0,type=tap,fd=9\r\n"
 		 "c1: index=0,type=nic,macaddr=y\r\n \\ n1: index=0,type=tap,fd=27\r\n", 2},
 		{" \\ n0: index=0,type=tap,ifname=tap1", 2},
-		/* QEMU's text says nothing, or is not understood: all cards count as with
-		 * offloads */
+		/* QEMU's text is empty or not understood: each card counts as having offloads */
 		{"", 3},
 		{" \\ n0: index=0,type=tap,fd=1\r\n", 3},
 		{" \\ n0: index=0,type=tap,ifname=tap\r\n", 3},
@@ -336,7 +335,7 @@ static void a_process_without_taps_has_none(void **state)
 	assert_int_equal(vmm_taps_read(0x3fffffff, &taps, &error), -ESRCH);
 }
 
-/* A changed medium (of a CD drive, say) is a change of the guest, because the standby's drive still
+/* If a medium (such as a CD) is changed, the guest has changed, because the standby's drive still
  * has the old medium. */
 static void a_medium_is_a_part(void **state)
 {

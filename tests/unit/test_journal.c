@@ -1,5 +1,5 @@
-/* test_journal.c - tests the terms on disk: they are kept and never decrease, and a damaged line
- * affects only its VM. */
+/* test_journal.c - tests the terms on disk: a VM's term is kept and never decreases, and a damaged
+ * line affects only its own VM. */
 #include "vm/journal.h"
 
 #include <errno.h>
@@ -105,7 +105,7 @@ static void test_with(void **state)
 		{" with=Gamma", "", false, false},
 		{" with=gamma gamma", "", false, false},
 		{"  with=gamma", "", false, false},
-		{" with=alpha", "", false, false}, /* alpha is the owner */
+		{" with=alpha", "", false, false}, /* wrong: alpha is the owner */
 	};
 	struct vm_journal_entry e = {.vm = "web1", .owner = "alpha", .term = 3};
 	struct vm_journal_table table;
@@ -207,9 +207,9 @@ static void test_every_torn_tail(void **state)
 	vm_journal_close(journal);
 }
 
-/* Damage any single byte. Damage in a VM's newest line puts the VM in doubt. The VM then has the
- * previous line's term until a newer line is appended. Rewriting the file does not end the doubt.
- * Damage in an older line has no effect if the same VM has a newer line. */
+/* Damage each byte in turn. If the byte is in a VM's newest line, the VM is in doubt: it has the
+ * previous line's term until a newer line is appended, even if the file is rewritten. If the same
+ * VM has a newer line, the damage has no effect. */
 static void test_every_damaged_byte(void **state)
 {
 	size_t size, header = strlen("holdfast-journal 1\n"), first;
@@ -249,13 +249,13 @@ static void test_every_damaged_byte(void **state)
 	vm_journal_close(journal);
 }
 
-/* A damaged line puts only its own VM in doubt. If the VM's name is unreadable, every VM without a
- * newer line is in doubt. */
+/* A damaged line puts only its own VM in doubt. If its VM's name is unreadable, every VM that has
+ * no newer line is in doubt. */
 static void test_whose_damage(void **state)
 {
 	static const struct {
 		const char *from, *to;
-		bool web1, db, new1; /* whether each VM is in doubt */
+		bool web1, db, new1; /* whether each VM is in doubt; new1 has no line */
 	} rows[] = {
 		{"term=2", "term=9", true, false, false},
 		{"sum=", "svm=", true, false, false},
@@ -272,7 +272,7 @@ static void test_whose_damage(void **state)
 	bool torn;
 
 	(void)state;
-	for (uint64_t i = 0; i < 4; i++) { /* VM "mail" has only lines after the damage */
+	for (uint64_t i = 0; i < 4; i++) { /* the VM "mail" has only lines after the damage */
 		struct vm_journal_entry e = {.owner = "a", .term = i, .state = VM_PROTECTED};
 
 		(void)snprintf(e.vm, sizeof(e.vm), "%s", i == 0 ? "db" : i == 3 ? "mail" : "web1");

@@ -42,11 +42,12 @@ static void test_counts_from_the_beat(void **state)
 	assert_int_equal(lease_left_ns(&lease, 3000 * MS), 0);
 }
 
-/* The right to release ends before the right to run; one answer renews both. */
+/* The lease may end the right to release output earlier than the right to run. One answer renews
+ * both. */
 static void test_releases_shorter_than_it_runs(void **state)
 {
 	(void)state;
-	/* there was no lease yet, so none has expired */
+	/* no lease is required and none was given, so none has expired */
 	assert_true(lease_may_release(&lease, UINT64_MAX - 1));
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 150, 1000 * MS), 0);
 	assert_true(lease_may_release(&lease, 1150 * MS - 1));
@@ -54,15 +55,15 @@ static void test_releases_shorter_than_it_runs(void **state)
 	assert_false(lease_is_over(&lease, 1150 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 2000, 150, 1100 * MS), 0);
 	assert_true(lease_may_release(&lease, 1199 * MS));
-	/* This answer comes late, but its lease counts from the beat that it answers. */
+	/* An answer to an earlier beat does not shorten the lease. */
 	assert_int_equal(lease_renew(&lease, TERM, 1010 * MS, 2000, 150, 1100 * MS), 0);
 	assert_true(lease_may_release(&lease, 1199 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 100, 150, 1100 * MS), -EINVAL);
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 100, 0, 1100 * MS), -EINVAL);
 	lease_void(&lease);
 	assert_true(lease_may_release(&lease, 9000 * MS));
-	/* If leases are used, output is held until the first lease. The guest may run even before
-	 * the first lease. */
+	/* A guest that needs leases holds its output until the first lease, but may run before
+	 * it. */
 	lease_init(&lease, TERM, true);
 	assert_false(lease_may_release(&lease, 1000 * MS));
 	assert_false(lease_is_over(&lease, 1000 * MS));
@@ -110,7 +111,7 @@ static void test_newer_term(void **state)
 	(void)state;
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 9000, 9000, 1000 * MS), 0);
 	lease_enter(&lease, TERM + 1, 5000 * MS, 2000);
-	/* the old lease has expired; the time that was given with the vote counts */
+	/* the old lease has ended with its term; the time that was given with the vote counts */
 	assert_int_equal(lease_end_ns(&lease), 7000 * MS);
 	assert_false(lease_is_over(&lease, 5001 * MS));
 	/* a vote does not allow output to be released */

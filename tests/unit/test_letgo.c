@@ -1,4 +1,4 @@
-/* Tests letgo.h. A process with much memory has the read end of a full pipe and dies. The pipe's
+/* Tests letgo.h. A process with much memory, which reads from a full pipe, is killed. The pipe's
  * writer must be able to continue before the kernel has freed all of that memory. */
 #include "vmm/letgo.h"
 
@@ -40,7 +40,7 @@ static void *sit(void *arg)
 		pause();
 }
 
-/* Act like the agent in a pause: leave the pipe full. QEMU's write blocks. */
+/* Act like the agent during a pause: the pipe is full, so QEMU's write blocks. */
 static void be_agent(int pipe_read, int ready_fd) __attribute__((noreturn));
 static void be_agent(int pipe_read, int ready_fd)
 {
@@ -107,8 +107,8 @@ static bool goes_on_before_the_end(void)
 	return is_before;
 }
 
-/* On a busy machine, this thread can be so late that the process is gone already. So try several
- * times. */
+/* On a busy machine, this thread can look at the pipe only after the process has ended. So try
+ * several times. */
 static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 {
 	int tries = 0;
@@ -118,8 +118,8 @@ static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 		assert_true(++tries < TRIES);
 }
 
-/* letgo_init() leaves no child to wait for. The agent's next program would not know of such a
- * child. */
+/* letgo_init() leaves no child process that must be waited for. After an exec, the agent's next
+ * program would not know of it. */
 static void it_is_nobodys_child(void **state)
 {
 	(void)state;
@@ -143,7 +143,7 @@ static void closed_in_order_nothing_is_read(void **state)
 		assert_null(letgo_close(letgo));
 	}
 	close(pipe_fds[0]);
-	/* The writer sees that the pipe has no reader only after letgo has closed all its ends. */
+	/* The pipe's write end gets POLLERR only when every read end is closed, also letgo's. */
 	p = (struct pollfd){.fd = pipe_fds[1], .events = 0};
 	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
 	assert_int_equal(p.revents & POLLERR, POLLERR);

@@ -134,14 +134,15 @@ static void refusal_is_readable(void **state)
 	gateway_stop(g);
 }
 
-/* Refuse an open session, and be gone. */
+/* Refuse an open session and close the connection at once. */
 static void script_refuse_and_close(struct gateway *g)
 {
 	script_refuse_later(g);
 	(void)shutdown(g->fd, SHUT_RDWR);
 }
 
-/* A send that fails because the peer is gone does not hide why the peer has refused. */
+/* If a send fails because the peer has closed the connection, the error is still the refusal that
+ * the peer sent before. */
 static void refusal_is_read_when_a_send_fails(void **state)
 {
 	const struct wire_hello hello = primary_hello();
@@ -168,7 +169,8 @@ static void script_listen(struct gateway *g)
 	g->result = gateway_frame(g, &frame);
 }
 
-/* The gateway accepts no hosts. Our error must show the gateway's TLS alert, not only EPIPE. */
+/* The gateway rejects certificates of hosts. The link's error must show the gateway's TLS alert,
+ * not only EPIPE. */
 static void wrong_role_is_readable(void **state)
 {
 	const struct wire_hello hello = primary_hello();
@@ -193,7 +195,8 @@ static void script_bad_frames(struct gateway *g)
 {
 	if (gateway_take_hello(g) == 0) {
 		gateway_welcome(g, 1);
-		gateway_send_empty(g, WIRE_EPOCH_ACK, 1); /* a primary must never get this type */
+		/* a primary must never get this type from a gateway */
+		gateway_send_empty(g, WIRE_EPOCH_ACK, 1);
 	}
 }
 
@@ -253,7 +256,8 @@ static void broken_gateways(void **state)
 
 		g = gateway_start(rows[i].script, WIRE_PEER_HOST, &link);
 		r = link_handshake(link, &hello, 1, 0, soon(), &welcome);
-		if (r == -ECONNRESET || r == -EPIPE) /* which error comes depends on timing */
+		/* timing decides which of these two errors comes */
+		if (r == -ECONNRESET || r == -EPIPE)
 			r = -EPIPE;
 		assert_int_equal(r, rows[i].handshake);
 		if (r == 0) {
@@ -268,8 +272,8 @@ static void broken_gateways(void **state)
 	}
 }
 
-/* script_count_pages() reads nothing until the test closes gate[1], the test's end of this second
- * socket pair. */
+/* A second socket pair. script_count_pages() reads nothing until the test closes its end,
+ * gate[1]. */
 static int gate[2];
 
 static void script_count_pages(struct gateway *g)
@@ -324,8 +328,8 @@ static void queue_is_bounded_and_drains(void **state)
 		while ((r = link_send(link, &h, pieces, 3)) == -EAGAIN) {
 			struct wire_frame frame;
 
-			/* The other end does not read, so the link stays full, however long the
-			 * test waits. */
+			/* The gateway's script does not read yet, so the link stays full, however
+			 * long the test waits. */
 			if (gate[1] >= 0) {
 				assert_true(link_events(link) & EPOLLOUT);
 				assert_int_equal(link_wait(link, POLLOUT, clock_mono_ns()),
@@ -435,7 +439,7 @@ static void misuse_is_refused(void **state)
 	{
 		const struct wire_hello hello = primary_hello();
 
-		/* The other end sends nothing. */
+		/* The gateway's script sends nothing. */
 		assert_int_equal(link_handshake(link, &hello, 0, 0, clock_mono_ns(), &welcome),
 				 -ETIMEDOUT);
 		assert_string_equal(link_error(link), "gateway: no answer in time");

@@ -51,11 +51,13 @@ static void test_stall(void **state)
 	(void)state;
 	liveness_seen(&l, &config, 1100 * MS);
 	liveness_stalled(&l, &config, 300 * MS, 1500 * MS);
-	/* after a stall of our process, the host has at least the beat timeout to be heard again */
+	/* after a stall of our process, a silent host gets at least the beat timeout to be heard
+	 * again */
 	assert_int_equal(at(1999), LIVENESS_UNKNOWN);
 	assert_int_equal(at(2000), LIVENESS_SILENT);
 	liveness_stalled(&l, &config, 60000 * MS, 70000 * MS);
-	/* after a long stall, the host has at most the grace period of a start to be heard again */
+	/* even after a long stall, a silent host gets no more than the grace period after a
+	 * start */
 	assert_int_equal(at(72999), LIVENESS_UNKNOWN);
 	assert_int_equal(at(73000), LIVENESS_SILENT);
 	liveness_seen(&l, &config, 73100 * MS);
@@ -79,18 +81,21 @@ static void test_the_other_may_follow(void **state)
 	liveness_seen(&l, &config, 1100 * MS);
 	liveness_seen(&owner, &config, 1150 * MS);
 	assert_false(liveness_may_follow(&l, &owner, &config, 1900 * MS));
-	/* a gap of one beat is no silence */
+	/* one missing beat is no silence, so the other host gets no extra time */
 	liveness_seen(&l, &config, 1349 * MS);
 	assert_false(liveness_may_follow(&l, &owner, &config, 1349 * MS));
-	/* heard again after 2 s: the other host has 2 s to follow */
+	/* a host is heard again after 2 s of silence: the other host gets 2 s too before it counts
+	 * as silent */
 	liveness_seen(&l, &config, 3349 * MS);
 	liveness_seen(&l, &config, 3400 * MS);
 	assert_true(liveness_may_follow(&l, &owner, &config, 5348 * MS));
 	assert_false(liveness_may_follow(&l, &owner, &config, 5349 * MS));
-	/* the other host was heard: if it falls silent now, the gateway's link is not the cause */
+	/* the other host was heard after that: if it is silent now, the gateway's link is not the
+	 * cause */
 	liveness_seen(&owner, &config, 3500 * MS);
 	assert_false(liveness_may_follow(&l, &owner, &config, 3500 * MS));
-	/* even a long silence gives the other host no more than the grace period of a start */
+	/* even after a long silence of one host, the other gets no more than the grace period after
+	 * a start */
 	liveness_seen(&l, &config, 60000 * MS);
 	assert_true(liveness_may_follow(&l, &owner, &config, 62999 * MS));
 	assert_false(liveness_may_follow(&l, &owner, &config, 63000 * MS));

@@ -129,16 +129,16 @@ static void read_until(const char *words)
 		size += (size_t)n;
 		if (memmem(text, size, words, n_words))
 			return;
-		if (size > n_words) { /* keep the end of the text */
+		if (size > n_words) { /* keep only the last bytes, in which @words could begin */
 			memmove(text, text + size - n_words, n_words);
 			size = n_words;
 		}
 	}
 }
 
-/* Logging to a full pipe does not block. Lines go to the spool, and lines for which the spool has
- * no room are lost. When the pipe is read, it gets the spool's lines and the number of lost
- * lines. */
+/* Nobody reads the pipe that is the log's output. Logging does not block. Lines go to the spool,
+ * and lines for which the spool has no room are lost. When the pipe is read, it gets the spool's
+ * lines and the number of lost lines. */
 static void test_nobody_reads(void **state)
 {
 	(void)state;

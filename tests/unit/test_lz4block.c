@@ -27,13 +27,14 @@ static void packs_and_unpacks(void **unused)
 	uint8_t *back;
 
 	(void)unused;
-	memset(&state, 0xa5, sizeof(state)); /* its contents must not matter */
+	memset(&state, 0xa5, sizeof(state)); /* pack() must not depend on its old content */
 	fill(700);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		size_t n = lz4block_pack(&state, plain, sizes[i], block, sizeof(block));
 
 		assert_true(n > 0);
-		/* Allocate exactly the size: the sanitizers then notice one byte too many. */
+		/* Allocate no byte more than needed, so that the sanitizers notice a write past the
+		 * end. */
 		back = malloc(sizes[i]);
 		assert_int_equal(lz4block_unpack(block, n, back, sizes[i]), 0);
 		assert_memory_equal(back, plain, sizes[i]);
@@ -74,7 +75,7 @@ static void broken_blocks(void **unused)
 		memcpy(copy, block, n);
 		for (int j = rand() % 4; j >= 0; j--)
 			copy[(size_t)rand() % n] = (uint8_t)rand();
-		/* any result is right; the sanitizers check the bounds */
+		/* Success and failure are both right; the sanitizers check the bounds. */
 		(void)!lz4block_unpack(copy, n, back, 20000);
 		free(copy);
 	}

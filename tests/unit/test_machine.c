@@ -86,7 +86,7 @@ static void test_places(void **state)
 			    "efi-virtio.rom");
 	assert_string_equal(value_of(&m, "device pci.0/02.0/virtio-bus/virtio-net-device#0 "
 					 "(virtio-net-device) mac"), "\"" MAC "\"");
-	/* QEMU lists the newest device first. */
+	/* QEMU lists the newest device first, but #0 is the oldest. */
 	assert_string_equal(value_of(&m, "device pci.0/01.0/isa.0/isa-serial#0 (isa-serial) index"),
 			    "0 (0x0)");
 	assert_string_equal(value_of(&m, "device pci.0/01.0/isa.0/isa-serial#1 (isa-serial) index"),
@@ -99,7 +99,7 @@ static void test_differences(void **state)
 	static const struct {
 		const char *nic, *isa; /* of the standby; the primary has GOOD_NIC and "" */
 		const char *says;      /* NULL: the same machine */
-		const char *silent;    /* text that the answer must not contain */
+		const char *silent;    /* text that must not be in the message */
 	} rows[] = {
 		{GOOD_NIC, "", NULL, ""},
 		/* Names and paths on the host do not count as differences. Values that the firmware
@@ -123,7 +123,7 @@ static void test_differences(void **state)
 		{BALLOON GOOD_NIC, "",
 		 "device pci.0/03.0: nothing on the primary, virtio-balloon-pci on the standby",
 		 ";"},
-		/* the order of the devices does not matter, so only the balloon differs */
+		/* the changed order of the devices is no difference; only the balloon is */
 		{GOOD_NIC BALLOON, "", "virtio-balloon-pci", ";"},
 		{GOOD_NIC, SERIAL,
 		 "isa-serial#1: nothing on the primary, isa-serial on the standby", ";"},
@@ -162,8 +162,8 @@ static void test_texts(void **state)
 	assert_int_equal(vmm_machine_add(&b, "key\t", long_b), 0);
 	assert_string_equal(a.items[0].key, "key?");
 	assert_int_equal(strlen(a.items[0].value), VMM_MACHINE_VALUE_MAX);
-	/* Both values are too long and are cut, but they still count as different. The text does
-	 * not overflow. */
+	/* Both values are cut because they are too long, but they still count as different. The
+	 * message does not overflow its buffer. */
 	assert_int_equal(vmm_machine_compare(&a, &b, text, sizeof(text)), -EINVAL);
 	assert_int_equal(strlen(text), sizeof(text) - 1);
 	vmm_machine_done(&a);
@@ -195,7 +195,8 @@ static void test_limits(void **state)
 	assert_int_equal(qtree_parse(text, &m, &error), -E2BIG);
 	assert_true(strstr(error.text, "too many"));
 	vmm_machine_done(&m);
-	/* Devices can be nested to any depth: the path is cut, and the stack does not overflow. */
+	/* Devices can be nested to any depth: a path that is too long is cut, and nothing
+	 * overflows. */
 	used = (size_t)sprintf(text, "bus: x\n");
 	for (unsigned i = 0; i < 200; i++)
 		used += (size_t)sprintf(text + used, "%*sdev: d, id \"\"\n%*sbus: b\n",

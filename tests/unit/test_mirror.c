@@ -77,7 +77,7 @@ static void events_make_the_condition(void **state)
 	} rows[] = {
 		{{STATUS("created"), STATUS("running")}, MIRROR_COPYING, ""},
 		{{STATUS("running"), STATUS("ready"), READY}, MIRROR_READY, ""},
-		/* a drain pauses the job for a moment */
+		/* QEMU drains the disk's requests, which pauses the job for a moment */
 		{{READY, STATUS("standby"), STATUS("ready")}, MIRROR_READY, ""},
 		{{STATUS("paused"), STATUS("running")}, MIRROR_COPYING, ""},
 		{{READY, ERROR("write")}, MIRROR_BROKEN, "could not write"},

@@ -389,7 +389,7 @@ static void small_rules(void **state)
 	struct bytes_writer w = writer(64);
 
 	(void)state;
-	/* An epoch must build on an earlier one. */
+	/* An epoch must build on an epoch with a smaller number, not on itself. */
 	frame = frame_of(WIRE_EPOCH_BEGIN, (const uint8_t[8]){[7] = 5}, 8, 5);
 	assert_int_equal(wire_epoch_begin_decode(&frame, &begin, NULL), -EPROTO);
 	frame.h.epoch = 6;
@@ -433,7 +433,7 @@ static void disk_checked_rules(void **state)
 	frame = frame_of(WIRE_DISK_CHECKED, scratch, (size_t)(w.at - scratch), 1);
 	assert_int_equal(wire_disk_checked_decode(&frame, &got, &error), 0);
 	assert_memory_equal(&got, &checked, sizeof(got));
-	/* One offset fewer than n_differ says, and one more. */
+	/* First the frame has one offset fewer than n_differ says, then one more. */
 	free((void *)frame.payload);
 	frame = frame_of(WIRE_DISK_CHECKED, scratch, (size_t)(w.at - scratch) - 8, 1);
 	assert_int_equal(wire_disk_checked_decode(&frame, &got, &error), -EPROTO);
@@ -502,7 +502,8 @@ static void disk_rules(void **state)
 	REFUSED(record.offset = UINT64_MAX);
 #undef REFUSED
 
-	/* The decoder has the same bounds: a change may end at 2^63, but not one byte later. */
+	/* The decoder has the same bounds as the encoder: a change may end at 2^63, but not one
+	 * byte later. */
 	frame = frame_of(WIRE_DISK,
 			 (const uint8_t[]){1, 'a', 2, 0, 0, 0, 0, 0, 2, 0, 0x7f, 0xff, 0xff, 0xff,
 					   0xff, 0xff, 0xfe, 0},

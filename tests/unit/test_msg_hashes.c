@@ -62,7 +62,7 @@ static void hashes_rules(void **state)
 	assert_int_equal(got.n, WIRE_HASHES_MAX);
 	assert_memory_equal(got.hash, hash, WIRE_HASHES_MAX * WIRE_HASH_SIZE);
 	free((void *)frame.payload);
-	/* half a hash less, and half a hash more */
+	/* The payload is half a hash too short, then half a hash too long. */
 	frame = frame_of(WIRE_HASHES, scratch, size - 8, 1);
 	assert_int_equal(wire_hashes_decode(&frame, &got, &error), -EPROTO);
 	assert_string_equal(error.field, "hash");

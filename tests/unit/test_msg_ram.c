@@ -28,7 +28,7 @@ static void ram_checked_rules(void **state)
 	frame = frame_of(WIRE_RAM_CHECKED, scratch, (size_t)(w.at - scratch), 1);
 	assert_int_equal(wire_ram_checked_decode(&frame, &got, &error), 0);
 	assert_memory_equal(&got, &checked, sizeof(got));
-	/* One page fewer than n_differ says, and one more. */
+	/* First the frame has one page fewer than n_differ says, then one more. */
 	free((void *)frame.payload);
 	frame = frame_of(WIRE_RAM_CHECKED, scratch, (size_t)(w.at - scratch) - 4, 1);
 	assert_int_equal(wire_ram_checked_decode(&frame, &got, &error), -EPROTO);
@@ -82,11 +82,11 @@ static void ram_hash_rules(void **state)
 	hash.n_pages = 0;
 	w = writer(32768);
 	assert_int_equal(wire_ram_hash_encode(&hash, &w), -EINVAL);
-	/* 12 bytes and no hash */
+	/* no hash: only the 12 bytes before the hashes */
 	frame = frame_of(WIRE_RAM_HASH, scratch, 12, 1);
 	assert_int_equal(wire_ram_hash_decode(&frame, &got, &error), -EPROTO);
 	free((void *)frame.payload);
-	/* the seed and the last byte of the page both count */
+	/* The hash depends on the seed and on the page's last byte. */
 	wire_hash(1, page, WIRE_PAGE_SIZE, one);
 	wire_hash(2, page, WIRE_PAGE_SIZE, other);
 	assert_memory_not_equal(one, other, sizeof(one));

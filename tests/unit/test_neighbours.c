@@ -53,7 +53,7 @@ static void test_age(void **state)
 	assert_non_null(neighbours_find(&table, 7, 100 + NEIGHBOURS_OLD_NS, &ask));
 	assert_true(ask);
 	assert_non_null(neighbours_find(&table, 7, 101 + NEIGHBOURS_OLD_NS, &ask));
-	assert_false(ask); /* false: the table asks for a new ARP request only once a second */
+	assert_false(ask); /* not again: the table wants at most one ARP request per second */
 	assert_null(neighbours_find(&table, 7, 100 + NEIGHBOURS_MAX_NS, &ask));
 	neighbours_learn(&table, 7, second, 100 + NEIGHBOURS_MAX_NS);
 	assert_memory_equal(neighbours_find(&table, 7, 100 + NEIGHBOURS_MAX_NS, &ask), second, 6);

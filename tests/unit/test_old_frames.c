@@ -1,6 +1,6 @@
-/* Decodes the frames that the daemons of an older commit have sent (tests/vectors/old). Each frame
- * must be one that its sender may send, and must mean the same when it is encoded again. The
- * recorded epoch must be one that today's standby acknowledges. */
+/* Decodes frames that the daemons of an older commit sent (tests/vectors/old). Today's decoder must
+ * accept each frame from its sender, and the frame must keep its meaning when it is encoded again.
+ * Today's standby must acknowledge the recorded epoch. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -111,7 +111,7 @@ static void epoch_is_acknowledged(void **state)
 		if (!is_begun)
 			epochcheck_init(c, frame.h.term, 0, 64 << 20);
 		is_begun = true;
-		if (frame.h.type == WIRE_MACHINE) /* stream.c handles this type */
+		if (frame.h.type == WIRE_MACHINE) /* handled by stream.c, not by epochcheck */
 			continue;
 		r = epochcheck_frame(c, &frame, NULL, &error);
 		if (r < 0)

@@ -1,6 +1,6 @@
-/* Tests what an agent's program hands on to the next one. The record (replace/onward.h,
- * epoch/handed.h) and the facts in it (epoch/facts.h) come out as they went in. A damaged or
- * foreign record is refused. The descriptors stay open across exec. */
+/* Tests what an agent's program hands on to the next one. The next program must read the same
+ * record (replace/onward.h, epoch/handed.h) and the same facts in it (epoch/facts.h). It must
+ * refuse a damaged record and one of another format. The descriptors must stay open across exec. */
 #include "replace/onward.h"
 
 #include <errno.h>
@@ -87,7 +87,7 @@ static void refused(int fd, const char *word)
 	assert_non_null(strstr(error.text, word));
 }
 
-/* Every changed byte and every cut is noticed. */
+/* A record with any changed byte, or cut at any byte, must be refused. */
 static void test_damaged(void **state)
 {
 	struct onward *o = make();
@@ -177,7 +177,7 @@ static void test_facts(void **state)
 	vmm_machine_done(&machine);
 }
 
-/* The next program sees the record and the descriptors, and only these. */
+/* The next program must get the record and the record's descriptors, and no other descriptors. */
 static void test_exec(void **state)
 {
 	struct onward *o = make();

@@ -105,7 +105,7 @@ static void idle_guests_pauses_cost_less(void **state)
 }
 
 /* The guest only waits for its clients, and its clock loses the time of each pause. As long as the
- * clock is not corrected, pauses may take at most wall_share_max of all time. When the clock is
+ * clock is not corrected, pauses may take at most wall_share_max of the time. After the clock is
  * corrected, they may take up to half of the time. */
 static void pauses_that_the_clock_loses_are_bounded_by_all_time(void **state)
 {
@@ -207,8 +207,8 @@ static void a_busy_link_stretches_the_epoch(void **state)
 	pacer_link(&pacer, 8 * MS, 2500000, 0.1);
 	assert_int_equal(pacer_due_ns(&pacer), 2 * MS);
 	assert_string_equal(pacer_reason(&pacer, 8 * MS), "demand");
-	/* If the link's rate is unknown, the link sets no limit. If the hold is full, the link's
-	 * limit still applies. */
+	/* If the link's rate is unknown (0), the pacer does not wait for the link. If it is known,
+	 * the pacer waits for the link even when the hold is full. */
 	pacer_link(&pacer, 8 * MS, 10000000, 0);
 	assert_int_equal(pacer_due_ns(&pacer), 2 * MS);
 	pacer_demand(&pacer, 8 * MS, true);

@@ -163,7 +163,8 @@ static void a_full_frame_of_records(void **state)
 
 	(void)state;
 	w = writer(WIRE_PAYLOAD_MAX);
-	/* In the end the frame has no room for another raw page. The writer is not marked bad. */
+	/* Append records until the frame has no room for another raw page. That must not mark the
+	 * writer as bad. */
 	while (wire_sample_record(&w, n % 2 ? WIRE_CLASS_XRLE : WIRE_CLASS_RAW, n, page,
 				  n % 2 ? 3 : WIRE_PAGE_SIZE) == 0)
 		n++;

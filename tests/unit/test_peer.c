@@ -33,7 +33,7 @@
 
 static char *certs;
 static struct wire_tls_context *alpha, *beta_client, *beta, *gateway;
-static char ip[INET_ADDRSTRLEN]; /* no other process uses this address */
+static char ip[INET_ADDRSTRLEN]; /* beta's address, which no other process uses */
 static struct sockaddr_in here;
 
 /* ---- beta */
@@ -106,7 +106,7 @@ static void stop(void)
 	pthread_join(thread, NULL);
 }
 
-/* Set up beta. Beta has epoch 2 of TERM and has not heard from a gateway for a long time. Its VM
+/* Set up beta with epoch 2 of TERM. It has not heard from a gateway for a long time, and its VM
  * file allows the direct path. */
 static int setup(void **state)
 {
@@ -371,8 +371,8 @@ static void test_who(void **state)
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 }
 
-/* A claim succeeds in spite of silent connections. It succeeds while there is room for more
- * connections, and after the silent connections have timed out. */
+/* Silent connections must not block a claim: it succeeds while the server has room for one more
+ * connection, and again when the server has closed the silent ones. */
 static void test_silent_connections(void **state)
 {
 	int fds[PEER_CONNECTIONS_MAX];
@@ -386,7 +386,7 @@ static void test_silent_connections(void **state)
 			assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 	}
 	for (size_t i = 0; i < PEER_CONNECTIONS_MAX; i++) {
-		assert_true(read(fds[i], &byte, 1) <= 0); /* closed by the server */
+		assert_true(read(fds[i], &byte, 1) <= 0); /* the server has closed it */
 		fd_close(fds[i]);
 	}
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);

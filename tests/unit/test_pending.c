@@ -135,7 +135,7 @@ static void beat(struct agent *a)
 	assert_true(agent_take(a, WIRE_BEAT_ACK, &frame));
 }
 
-/* ---- the number of this start ---- */
+/* ---- the gateway's number (incarnation) ---- */
 
 /* An operator has ordered a takeover, which gives the gateway a new number (its incarnation). As
  * long as the new number is not on disk, hosts are told the old number, and their beats are
@@ -190,8 +190,8 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
-/* When the previous start's release_ms has expired, the gateway records this in the file. A slow
- * disk does not block the gateway's loop meanwhile. */
+/* When the previous start's release_ms has expired, the gateway records this in its incarnation
+ * file. A slow disk must not block the gateway's loop meanwhile. */
 static void test_settling_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
@@ -293,7 +293,7 @@ static void test_another_vm_goes_on(void **state)
 	assert_true(web1->pending.waiting);
 	n_replies = 0;
 	assert_int_equal(fleet_step(f.fleet, db1, &in, f.now_ns), 0);
-	assert_int_equal(n_replies, 1); /* at once: db1 is not protected */
+	assert_int_equal(n_replies, 1); /* replied at once: db1 is not protected */
 	assert_false(db1->pending.waiting);
 }
 
@@ -307,7 +307,8 @@ static bool has_lease(struct agent *a)
 	return agent_take(a, WIRE_LEASE, &frame);
 }
 
-/* A lease lasts 2 s. A disk that stalls for longer must not end the leases of other VMs. */
+/* A lease lasts 2 s. If web1's journal write stalls for longer, the leases of other VMs must be
+ * renewed all the same. */
 static void test_leases_go_on(void **state)
 {
 	(void)state;
@@ -444,7 +445,7 @@ static void test_a_failed_write_leaves_no_trace(void **state)
 	assert_false(web1->fsm.host[1].up);
 	assert_false(agent_take(&alpha, WIRE_ORDER, &frame));
 	assert_int_equal(f.fleet->counters.journal_errors, 1);
-	set_disk(false, 0); /* the next step works */
+	set_disk(false, 0); /* the disk works again */
 	say_hello(&beta, f.beta);
 	report(&beta, "web1", WIRE_VM_ROLE_PRIMARY, WIRE_STATE_IDLE, 0);
 	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);

@@ -1,6 +1,6 @@
 /* test_progress.c - tests the reports about a long step: how far the step has come, and the number
- * of moves (signs of progress). A move is counted when a step begins and when its amount grows. The
- * standby's file operations report their moves too. */
+ * of moves (signs of progress). A move is counted when a step begins and whenever its amount grows.
+ * The standby's file operations report moves, too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,7 +90,7 @@ static void test_nobody_wants_to_know(void **state)
 	assert_string_equal(stats, "");
 }
 
-/* A process that uses CPU time counts as moving; a waiting process does not. */
+/* CPU time that a process uses counts as moves. A process that waits makes no moves. */
 static void test_a_process_works(void **state)
 {
 	volatile uint64_t sum = 0;

@@ -69,8 +69,8 @@ static void dear_faults_protect_less_often(void **state)
 }
 
 /* Apart from a constant, the rule costs at most twice as much as the better of two fixed choices:
- * always protect, or never. This is the bound of the ski rental problem, checked here for many
- * guests and costs. */
+ * always protect, or never. This is the bound of the ski rental problem. The test checks it for
+ * many guests and costs. */
 static void never_twice_the_better_choice(void **state)
 {
 	static const uint32_t faults_ns[] = {500, 2000, 20000}, hot[] = {0, 10, 300, 1500};
@@ -127,8 +127,8 @@ static void nothing_written_is_nothing_to_protect(void **state)
 	assert_false(protect_is_due(&protect));
 }
 
-/* After a seal that left pages writable, the next seal can also copy pages that did not change,
- * even if it protects these pages. */
+/* After a seal that left pages writable, the next seal can copy pages that did not change. They are
+ * counted even if the next seal protects pages. */
 static void stale_behind_kept(void **state)
 {
 	(void)state;

@@ -1,6 +1,6 @@
-/* Tests the pump between a connection and its session. The pieces of a batch are handled together.
- * Connections are handled in the order in which they received data. What arrived just before a
- * connection's end is handled before this end. */
+/* Tests the pump between a connection and its session. All bytes of a batch are handled together.
+ * Connections are handled in the order in which they received data. Bytes that arrived before a
+ * connection ended are handled before its end. */
 #include "session/pump.h"
 
 #include <setjmp.h>
@@ -142,7 +142,8 @@ static void test_order(void **state)
 	agent_close(&newer);
 }
 
-/* A session that is freed while it is on the list leaves the rest of the list as it was. */
+/* A session that is freed while it is on the dirty list (session.h) leaves the rest of the list as
+ * it was. */
 static void test_freed_in_list(void **state)
 {
 	struct agent newer;

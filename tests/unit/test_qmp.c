@@ -131,7 +131,7 @@ static void test_execute(void **state)
 	assert_int_equal(qmp_hmp(q, "info x", TIMEOUT_NS, &text), 0);
 	assert_string_equal(text, "line\r\n");
 	free(text);
-	/* The monitor is gone: the connection is lost and stays lost. */
+	/* The monitor has closed the connection: this and every later call fails. */
 	r = qmp_execute(q, "query-x", NULL, TIMEOUT_NS, NULL);
 	/* which error it is depends on whether a read or a write notices the loss */
 	assert_true(r == -ECONNRESET || r == -EPIPE);
@@ -158,7 +158,8 @@ static void test_armed_seal(void **state)
 		{"}", "{\"event\": \"STOP\"}\r\n" OK},
 		{"{\"execute\":\"save\"}{\"execute\":\"cont\"", OK},
 		{"}{\"execute\":\"stop\"", "{\"event\": \"RESUME\"}\r\n" OK},
-		/* The client sends another command first: the armed command must not run. */
+		/* The client sends another command before it completes the armed command. So the
+		 * armed command must not run. */
 		{",\"disarmed\":0}{\"execute\":\"query-x\"}",
 		 "{\"error\": {\"class\": \"GenericError\", \"desc\": \"unexpected\"}}\r\n"
 		 "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true}}\r\n"
@@ -213,7 +214,7 @@ static void test_wait_event(void **state)
 	assert_int_equal(qmp_send_rendered(q, "{\"execute\":\"save\"}", NULL), 0);
 	assert_int_equal(qmp_wait_event(q, "STOP", TIMEOUT_NS), 0);
 	assert_string_equal(events, "OTHER STOP ");
-	/* The event was already consumed, and no answer has arrived. */
+	/* STOP was consumed by the previous wait, and no command was sent. */
 	assert_int_equal(qmp_wait_event(q, "STOP", CLOCK_NS_PER_MS), -ETIMEDOUT);
 	assert_int_equal(qmp_wait_event(q, NULL, 0), -ETIMEDOUT);
 	assert_int_equal(qmp_send(q, "query-x", NULL), 0);

@@ -1,5 +1,5 @@
 /* test_ramlist.c - tests that RAM blocks are found in another process, which has a list like
- * QEMU's. A list that is not as expected must give no address. */
+ * QEMU's. If the list is not as expected, no address must be found. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@
 #define VRAM_HVA UINT64_C(0x7f0000200000)
 #define RAM_HVA	 UINT64_C(0x7f0000000000)
 
-/* QEMU's RAMBlock, as far as we know it. */
+/* The members of QEMU's RAMBlock that the code uses. */
 struct block {
 	uint64_t unused[3];
 	uint64_t host;
@@ -50,7 +50,7 @@ static struct block vram = {.host = VRAM_HVA, .used_bytes = 16 << 20,
 static struct block ram = {.host = RAM_HVA, .used_bytes = 256 << 20, .name = "pc.ram",
 			   .next = &vram};
 
-/* Ask for the blocks of a child process, which has our memory as it is now. */
+/* Locate the blocks in a child process, whose memory is a copy of ours. */
 static int locate(struct inspect_ramblock *blocks, uint32_t n)
 {
 	pid_t pid = fork();

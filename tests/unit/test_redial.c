@@ -34,12 +34,13 @@ static void is_eager_after_a_loss(void **state)
 	assert_false(redial_is_eager(&r, false, LOST_NS));
 	redial_lost(&r, LOST_NS);
 	assert_int_equal(redial_connect_by_ns(&r, LOST_NS), LOST_NS + REDIAL_QUICK_NS);
-	/* the next attempt begins at this time, even if this one is refused at once */
+	/* the next attempt begins no earlier than this, even if the first is refused at once */
 	assert_int_equal(r.next_ns, LOST_NS + REDIAL_QUICK_NS);
 	assert_int_equal(redial_connect_by_ns(&r, slower_ns - 1), slower_ns - 1 + REDIAL_QUICK_NS);
 	assert_int_equal(redial_connect_by_ns(&r, slower_ns), slower_ns + REDIAL_TRY_NS);
 	assert_true(redial_is_eager(&r, false, LOST_NS));
-	/* after an attempt that cost the other end a handshake, dialling is not eager */
+	/* If the last attempt reached the other end, the next one is not made early, because it
+	 * would cost the other end a handshake. */
 	assert_false(redial_is_eager(&r, true, LOST_NS));
 	assert_true(redial_is_eager(&r, false, last_ns));
 	assert_false(redial_is_eager(&r, false, last_ns + 1));
@@ -133,7 +134,8 @@ static void stream_waits_for_control(void **state)
 	(void)state;
 	gateway_view_obey(&view, 10);
 	assert_true(gateway_view_await(&view, 10, never_ns));
-	assert_false(gateway_view_await(&view, 9, never_ns)); /* 9 is older than 10 */
+	/* the host obeys gateway number 10, and 9 is older */
+	assert_false(gateway_view_await(&view, 9, never_ns));
 	assert_false(gateway_view_await(&view, 11, clock_mono_ns()));
 	assert_true(gateway_view_await(NULL, 11, never_ns));
 	assert_int_equal(pthread_create(&thread, NULL, obey_30, &view), 0);

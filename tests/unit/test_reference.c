@@ -1,5 +1,5 @@
-/* Tests reference.h, the store of the standby's versions of pages: which pages the store replaces,
- * and which it must keep. */
+/* Tests reference.h, which stores the standby's versions of pages: which versions the store
+ * replaces, and which it must keep. */
 #include "epoch/reference.h"
 
 #include <setjmp.h>
@@ -89,7 +89,8 @@ static void a_full_epoch_forgets_pages_and_pins(void **state)
 	reference_free(reference);
 }
 
-/* What was known of a forgotten page is not used any more, not even when its slot is replaced. */
+/* Once a page is forgotten, its old version is never used again, not even when its slot is
+ * replaced. */
 static void a_forgotten_page_is_unknown(void **state)
 {
 	struct reference *reference = make();
@@ -103,13 +104,14 @@ static void a_forgotten_page_is_unknown(void **state)
 	reference_forget(reference, 7);
 	assert_null(reference_peek(reference, 7));
 	assert_false(is_known(reference, 7));
-	assert_true(is_known(reference, 7)); /* the check above sent it */
+	assert_true(is_known(reference, 7)); /* the call above stored a version of page 7 */
 	/* a page that is known to be zero */
 	assert_true(reference_is_zero(reference, 8));
 	reference_forget(reference, 8);
 	assert_false(reference_is_zero(reference, 8));
 	assert_false(is_known(reference, 8));
-	/* a slot with zeros, although the standby may have other content */
+	/* A forgotten page does not count as zero even if its slot has zeros, because the standby
+	 * may have other content. */
 	page = reference_take(reference, 9, &known);
 	memset(page, 0, PAGE_BYTES);
 	reference_put(reference, page);
@@ -165,8 +167,8 @@ static void memory_is_given_back(void **state)
 	for (uint32_t i = 0; i < n_pages; i++)
 		n_resident += resident[i] & 1;
 	assert_int_equal(n_resident, n_left);
-	/* What is left is known. What was given back is not known, and does not count as zero. A
-	 * page that was never taken still counts as zero. */
+	/* Pages in the slots that are left are known. Pages in the slots that were given back are
+	 * unknown, and do not count as zero. A page that was never taken still counts as zero. */
 	assert_non_null(reference_peek(reference, n_left - 1));
 	assert_null(reference_peek(reference, n_left));
 	assert_false(reference_is_zero(reference, n_left));

@@ -71,7 +71,7 @@ static int machine(bool is_last)
 	return feed(WIRE_MACHINE, 0, 0, (uint32_t)(w.at - payload), 0);
 }
 
-/* Relay a question about @n pages; 0 breaks the format. */
+/* Relay a request for the hashes of @n pages. If @n is 0, it breaks the format. */
 static int want(uint32_t n)
 {
 	memset(payload, 0, 21);
@@ -79,8 +79,8 @@ static int want(uint32_t n)
 	return feed(WIRE_HASHES_WANT, 0, 0, 21, 0);
 }
 
-/* Relay an epoch with questions in between. Questions belong to no epoch, so they do not change the
- * numbers of the epoch's frames. */
+/* Relay an epoch with requests for hashes in between. These requests belong to no epoch, so they do
+ * not change the numbers of the epoch's frames. */
 static int epoch_with_questions(uint64_t n)
 {
 	if (want(1) != VM_RELAY_FORWARD || begin(n, n - 1, 0) != VM_RELAY_FORWARD ||

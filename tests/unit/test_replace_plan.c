@@ -1,6 +1,6 @@
 /* Tests the steps in which an agent gives way to its next program (replace/plan.h), on a virtual
- * clock. Nothing is given up before the next program was found good. No guest stands still for
- * longer than PLAN_YIELD_NS. A try that fails leaves everything as it was. */
+ * clock. The agent gives up nothing before it has found the next program good. No guest stands
+ * still for longer than PLAN_YIELD_NS. A try that fails changes nothing. */
 #include "replace/plan.h"
 
 #include <setjmp.h>
@@ -25,7 +25,7 @@ static enum plan_action step(struct plan_view view)
 	return plan_step(&plan, &view, now_ns);
 }
 
-/* Bring the plan to YIELDING. */
+/* Bring the plan to its phase YIELDING. */
 static void yield(void)
 {
 	assert_int_equal(plan_ask(&plan, now_ns), PLAN_DO_CHECK);

@@ -91,8 +91,8 @@ static void test_commit_releases(void **state)
 
 	ring_epochs_committed(f->ring, 5, cut);
 	assert_int_equal(disk_ring_tail(f->ring), cut);
-	/* The next agent does not know where epoch 6 ends, so it sends that epoch's records
-	 * again. */
+	/* The next agent does not know where epoch 6 ends in the ring, so it sends the records of
+	 * epoch 6 again. */
 	die(f);
 	assert_false(ring_epochs_resumed(f->ring, 6));
 	assert_int_equal(disk_ring_tail(f->ring), cut);
@@ -144,8 +144,8 @@ static void test_early_is_lost(void **state)
 	assert_false(ring_epochs_full_begins(f->ring, &f->early, false));
 }
 
-/* A FULL epoch into which only block 1 was put is given up. Then block 1 is sent again, and block 0
- * is not. All blocks are sent again if a writer runs, or if the agent has died meanwhile. */
+/* Block 1 was put into a FULL epoch that is given up. If no writer runs and the agent has not died,
+ * only block 1 must be sent again. Otherwise, all blocks must be sent again. */
 static void test_early_blocks_are_lost(void **state)
 {
 	const struct disk_record record = {.op = DISK_WRITE, .bytes = BLOCK, .offset = BLOCK};
@@ -177,8 +177,8 @@ static void test_early_is_committed(void **state)
 	assert_true(is_known(f, 0));
 }
 
-/* The agent dies in the middle of FULL epoch 9: the ring forgets its hashes. Then the agent dies
- * after the standby got all of epoch 9: the hashes stay. */
+/* If the agent dies in the middle of FULL epoch 9, the ring forgets its hashes. If the agent dies
+ * after the standby got all of epoch 9, the ring keeps them. */
 static void test_early_and_death(void **state)
 {
 	struct fixture *f = *state;

@@ -144,7 +144,8 @@ static void test_image(void **state)
 	(void)state;
 	assert_true(ask_for_all() > 1);
 	of_image(1, 2);
-	assert_true(hashes.n_zero + hashes.n == 2); /* some file systems hide holes */
+	/* either hashed or counted as zero: some file systems do not show holes */
+	assert_true(hashes.n_zero + hashes.n == 2);
 	of_image(N_BLOCKS + 1, 1);
 	assert_int_equal(hashes.n_zero + hashes.n, 0);
 	images.item[0].shows_holes = false; /* like a block device: all blocks are read */

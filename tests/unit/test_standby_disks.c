@@ -104,7 +104,7 @@ static int carry_out(enum standby_order what)
 	return c.result;
 }
 
-/* A copy with a disk log, whose newest write is 'A'. */
+/* Set up a copy with a disk log. The log's newest write is 'A'. */
 static int set_up(void **state)
 {
 	struct durable durable = {0};
@@ -143,7 +143,7 @@ static int tear_down(void **state)
 	return fixture_teardown(state);
 }
 
-/* The copy was dropped, and the guest was started by hand from the images. */
+/* Drop the copy. Then write 'B' to the images, like a guest that was started from them by hand. */
 static void drop_copy(void)
 {
 	assert_int_equal(epochlog_discard(&sb.rf), 0);
@@ -162,7 +162,7 @@ static void test_lost_copy(void **state)
 	assert_true(sb.disks_epoch > 0);
 }
 
-/* The role of this host says that the guest ran here last. */
+/* This host's role says that the guest ran here last. So the log is not replayed, and ends. */
 static void test_an_owner_replays_nothing(void **state)
 {
 	(void)state;
@@ -172,12 +172,12 @@ static void test_an_owner_replays_nothing(void **state)
 	assert_int_equal(get(), 'B');
 	assert_int_equal(sb.disks_epoch, 0);
 	end_agent();
-	/* the host is no longer the owner, but the log has ended */
+	/* The host is no longer the owner, but the log has ended, so it is not replayed. */
 	start_agent(false);
 	assert_int_equal(get(), 'B');
 }
 
-/* The agent learns that the guest runs here. */
+/* The agent is told that the guest runs here, so it ends the log. */
 static void test_a_new_owner_ends_the_log(void **state)
 {
 	(void)state;
@@ -189,7 +189,8 @@ static void test_a_new_owner_ends_the_log(void **state)
 	assert_int_equal(get(), 'B');
 }
 
-/* Does the log vouch for the images, and does the agent tell the gateway so? */
+/* @expected: a replay of the log makes the images whole. Check that the log says so, and that the
+ * agent reports the log's epoch; if not @expected, check that neither does. */
 static void has_whole_images(bool expected)
 {
 	struct disklog_state state;
@@ -210,7 +211,8 @@ static void test_boot_replays(void **state)
 	put('0'); /* the acknowledged write is not there */
 	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -EIO);
 	assert_int_equal(get(), 'A');
-	/* somebody has started the guest by hand: no old write is replayed over what it wrote */
+	/* Somebody has started the guest by hand. Its writes must not be overwritten by the
+	 * log's. */
 	put('B');
 	end_agent();
 	start_agent(false);
@@ -219,8 +221,8 @@ static void test_boot_replays(void **state)
 	assert_int_equal(get(), 'B');
 }
 
-/* QEMU does not start, so no guest has written to the images. They stay what the log says, for the
- * next order and for the next agent. */
+/* QEMU does not start, so no guest has written to the images, and the log stays valid for the next
+ * order and the next agent. */
 static void test_a_failed_boot_keeps_the_log(void **state)
 {
 	(void)state;
@@ -237,8 +239,8 @@ static void test_a_failed_boot_keeps_the_log(void **state)
 	has_whole_images(true);
 }
 
-/* A promotion fails before the guest's first instruction. Then both hosts lose their power: the
- * images are still the copy that the log describes. */
+/* A promotion fails before the guest's first instruction. Then both hosts lose their power. The log
+ * still describes the images. */
 static void test_a_failed_promotion_keeps_the_log(void **state)
 {
 	struct qemu_shared *shared = qemu_share();

@@ -1,6 +1,6 @@
-/* test_standby_drill.c - tests drill_files: the second copy of a guest has the state of one whole
- * epoch, although epochs changed the first copy while the second copy was made. Nothing of the
- * second copy is left at the end. */
+/* test_standby_drill.c - tests drill_files, which makes a second copy of a guest. The second copy
+ * must have the state of one whole epoch, although epochs change the first copy meanwhile. At the
+ * end, nothing of the second copy must be left. */
 #include "standby/drill_files.h"
 
 #include <errno.h>
@@ -102,7 +102,7 @@ static void test_one_epoch(void **state)
 	}
 }
 
-/* After a pass, files.pages has the pages that were written since. */
+/* After a pass, files.pages has the pages that epochs have written since. */
 static void test_what_is_left(void **state)
 {
 	struct fixture *x = *state;
@@ -140,7 +140,7 @@ static void test_copy_is_gone(void **state)
 			 -ENODATA);
 }
 
-/* The first copy's files can be unmapped and removed at any time. */
+/* The first copy's files can be unmapped and removed at any time. A pass must survive that. */
 static void test_purged_meanwhile(void **state)
 {
 	struct fixture *x = *state;

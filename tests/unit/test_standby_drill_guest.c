@@ -29,7 +29,8 @@ static struct {
 	pthread_cond_t change;
 	const char *status;   /* what QEMU answers */
 	unsigned n_asked;     /* how often QEMU was asked for its status */
-	unsigned fails_at;    /* from this question on, QEMU answers "guest-panicked"; 0: never */
+	/* from this query on (n_asked), QEMU answers "guest-panicked"; 0: never */
+	unsigned fails_at;
 	bool is_busy, has_ended;
 	unsigned n_rounds;    /* how often the vCPU has used some CPU time */
 	pid_t tid;	      /* the vCPU's thread; 0: not known yet */
@@ -160,7 +161,8 @@ static void test_runs(void **state)
 	assert_int_equal(lab.n_asked, 2);
 }
 
-/* QEMU has answered `cont`, but the guest does not run, though its vCPU uses CPU time. */
+/* QEMU has answered `cont`, but reports a state in which the guest does not run. So the guest does
+ * not count as running, although its vCPU uses CPU time. */
 static void test_other_states(void **state)
 {
 	static const char *const states[] = {"internal-error", "guest-panicked", "io-error",
@@ -176,7 +178,7 @@ static void test_other_states(void **state)
 	}
 }
 
-/* The guest panics while its vCPU is being watched. */
+/* The guest panics while its vCPU is being watched. So it does not count as running. */
 static void test_panics_meanwhile(void **state)
 {
 	(void)state;
@@ -200,7 +202,7 @@ static bool is_asleep(void)
 	return state == 'S';
 }
 
-/* CPU time that was used before does not count: the guest has run, and stands still now. */
+/* The guest ran before and stands still now. The CPU time that it used before must not count. */
 static void test_ran_before(void **state)
 {
 	(void)state;

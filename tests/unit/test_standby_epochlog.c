@@ -500,7 +500,7 @@ static void test_hashes(void **state)
 	assert_int_equal(x->rf.checked.n_checked, 0);
 	memcpy(blob, x->model.blob, sizeof(blob));
 	memcpy(page, x->model.pages[2], sizeof(page));
-	x->model.pages[2][100] ^= 1; /* the epoch changes this page after its hash */
+	x->model.pages[2][100] ^= 1; /* page 2 changes after its hash was made */
 	ramfile_page(&x->rf, 5)[WIRE_PAGE_SIZE - 1] ^= 1;
 	ramfile_page(&x->rf, N_PAGES - 1)[0] ^= 1;
 	x->feed.packs = false;

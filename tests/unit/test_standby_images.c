@@ -254,7 +254,8 @@ static void wrong_records_are_refused(void **state)
 		assert_int_equal(content[i], 0);
 }
 
-/* A hash of the right bytes matches; after one byte has changed, the record's offset is named. */
+/* If the image has the bytes that were hashed, the comparison finds no difference. After one byte
+ * has changed, it reports the record's offset. */
 static void images_are_compared(void **state)
 {
 	static const uint8_t zeroes[WIRE_DISK_HASHED_MAX];

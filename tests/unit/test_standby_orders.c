@@ -74,7 +74,8 @@ static int carry_out(enum standby_order what, uint64_t term)
 	return order.result;
 }
 
-/* The operator has changed the RAM in the command file for the guest's next boot. */
+/* The operator has changed the RAM in the command file for the guest's next boot. START must fail
+ * and keep the copy. */
 static void test_another_size_keeps_the_copy(void **state)
 {
 	(void)state;
@@ -85,13 +86,15 @@ static void test_another_size_keeps_the_copy(void **state)
 	assert_int_equal(x.sb.state, STANDBY_STATE_FAILED);
 	assert_int_equal(epochlog_complete(&x.sb.log), HELD_EPOCH);
 	assert_int_equal(x.sb.rf.ram_bytes, 1 << 20);
-	/* the file is corrected: START goes on with the copy until QEMU ends */
+	/* The file is corrected. START now fails only because QEMU ends at once, and keeps the
+	 * copy. */
 	say_ram(1);
 	assert_int_equal(carry_out(STANDBY_ORDER_START, BARE_STANDBY_TERM), -EIO);
 	assert_int_equal(epochlog_complete(&x.sb.log), HELD_EPOCH);
 }
 
-/* The copy is of an older term, or there is none. */
+/* The copy is of an older term, or there is none. START may then use the RAM size of the command
+ * file. */
 static void test_another_size_without_a_copy(void **state)
 {
 	(void)state;
@@ -152,7 +155,8 @@ static int promote(uint64_t term, uint64_t min_epoch)
 	return order.result;
 }
 
-/* The gateway has given up the first PROMOTE, which was carried out late, and orders another. */
+/* A PROMOTE was carried out late, after the gateway had given it up. The gateway orders another
+ * PROMOTE, which must succeed. */
 static void test_late_promotion(void **state)
 {
 	(void)state;
@@ -175,17 +179,17 @@ static void test_late_promotion(void **state)
 static void test_no_late_promotion(void **state)
 {
 	(void)state;
-	/* the guest went on from an older epoch than the order asks for */
+	/* the guest was promoted from an epoch before the one in the order */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
 	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH + 1), -ESTALE);
 	/* an agent died in the middle of a promotion: the guest may stand still */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_PROMOTED);
 	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
-	/* the guest's QEMU has ended */
+	/* the guest's QEMU has ended, so PROMOTE is refused */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
 	x.sb.qemu.pid = -1;
 	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
-	/* the guest was fenced */
+	/* the guest was fenced, so PROMOTE is refused */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
 	x.sb.qemu.pid = -1;
 	assert_int_equal(carry_out(STANDBY_ORDER_FENCE, BARE_STANDBY_TERM + 2), 0);
@@ -221,14 +225,14 @@ static pid_t start_waiter(void)
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 	pid = fork();
 	if (pid == 0) {
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* end it even if the test fails */
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* end the waiter even if the test fails */
 		if (read(pipe_fds[0], monitor, 0) == 0)
 			execl("/bin/sleep", monitor, "60", NULL);
 		_exit(1);
 	}
 	close(pipe_fds[0]);
 	assert_true(pid > 0);
-	/* closed by execl() */
+	/* execl() closes the child's end */
 	assert_int_equal(poll(&(struct pollfd){.fd = pipe_fds[1]}, 1, 30000), 1);
 	close(pipe_fds[1]);
 	return pid;
@@ -257,7 +261,8 @@ static void test_end_noticed_by_an_order(void **state)
 	assert_non_null(strstr(x.sb.text, "QEMU was killed by signal 9"));
 }
 
-/* The agent was started again, and QEMU's monitor cannot be had. The guest may live. */
+/* The agent was restarted, and cannot open QEMU's monitor. As the guest may still run, it counts as
+ * running until its process has ended. */
 static void test_found_without_monitor(void **state)
 {
 	pid_t pid = start_waiter();

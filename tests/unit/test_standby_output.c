@@ -32,7 +32,8 @@ static void test_qemu(void **state)
 		{WARNS "01H:ECX.pcid [bit 17]\n" WARNS "01H:ECX.x2apic [bit 21]\n" QEMU
 		 "-device nosuch: 'nosuch' is not a valid device model name\n",
 		 QEMU "-device nosuch: 'nosuch' is not a valid device model name"},
-		/* a rehearsal's back ends are disconnected on purpose */
+		/* in a rehearsal, the network cards are not connected on purpose, so this warning
+		 * is left out */
 		{QEMU "warning: hub 0 is not connected to host network\n" QEMU "Unknown savevm "
 		 "section or instance 'x' 0\n" QEMU "load of migration failed: Invalid argument\n",
 		 QEMU "Unknown savevm section or instance 'x' 0 | " QEMU
@@ -59,8 +60,8 @@ static void test_qemu(void **state)
 	}
 }
 
-/* Both lines are too long. The cause gets two thirds of the room, and "..." shows that each line
- * was cut. */
+/* The output's two lines are each longer than the whole room. The first line gets two thirds of the
+ * room, and "..." shows that each was cut. */
 static void test_bounds(void **state)
 {
 	char output[4096], text[301];

@@ -1,6 +1,6 @@
 /* test_standby_rehearsal.c - tests when the QEMU of a rehearsal is started, and what becomes of the
- * copy if a rehearsal fails. QEMU is a script that notes its start and fails, or a process that
- * never loads a state, so no rehearsal ends well here (tests/e2e/test_rehearsal). */
+ * copy if a rehearsal fails. Here QEMU is a script that records its start and fails, or a process
+ * that never loads a state. tests/e2e/test_rehearsal tests rehearsals that succeed. */
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -82,7 +82,7 @@ static void test_begins_late(void **state)
 	assert_int_equal(n_starts(), 2);
 }
 
-/* The rehearsal began in time, but its QEMU has ended since. */
+/* The rehearsal began in time, but its QEMU has ended since. QEMU must be started a second time. */
 static void test_has_ended(void **state)
 {
 	(void)state;
@@ -177,8 +177,8 @@ static void test_refusal_keeps_the_copy(void **state)
 	assert_false(x.sb.want_stream);
 }
 
-/* The epoch cannot be applied, for example because a disk is full. It is kept and acknowledged, as
- * without a rehearsal. */
+/* The epoch cannot be applied, for example because a disk is full. It is still kept and
+ * acknowledged, as if there were no rehearsal. */
 static void test_unapplied_epoch_is_kept(void **state)
 {
 	(void)state;

@@ -68,7 +68,7 @@ static void test_room_comes_back(void **state)
 	x.sb.dirty = false;
 	assert_true(has_room_after(400));
 	assert_int_equal(x.sb.room.bytes, x.sb.room_needed_bytes);
-	assert_true(x.sb.dirty); /* the next report includes this change */
+	assert_true(x.sb.dirty); /* the next report includes that the room was found */
 	assert_int_equal(epochlog_complete(&x.sb.log), 3);
 }
 

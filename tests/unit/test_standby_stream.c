@@ -278,7 +278,7 @@ static void test_epochs_are_acknowledged(void **state)
 	over(g);
 }
 
-/* Append a question about all pages, as if from a stream of @generation. */
+/* Append a request for the hashes of all pages, as if from a stream of @generation. */
 static void ask(struct bare_standby *x, uint32_t generation)
 {
 	const struct wire_hashes_want want = {.seed = generation, .n = 100};
@@ -291,7 +291,8 @@ static void ask(struct bare_standby *x, uint32_t generation)
 	feed_frame(&x->feed, &h, payload, (size_t)(w.at - payload));
 }
 
-/* The standby gives hashes of what it has after all epochs before the question. */
+/* The standby gives the hashes of its pages as they are after all epochs that came before the
+ * request. */
 static void test_hashes_are_given(void **state)
 {
 	struct bare_standby *x = *state;
@@ -299,7 +300,7 @@ static void test_hashes_are_given(void **state)
 
 	feed_geometry(&x->feed);
 	feed_machine(&x->feed, NULL);
-	ask(x, x->feed.generation); /* no layout yet: an empty answer */
+	ask(x, x->feed.generation); /* no layout is known yet: an empty answer */
 	g = converse(x, 1);
 	assert_int_equal(g->got[0].type, WIRE_HASHES);
 	assert_int_equal(g->got[0].generation, x->feed.generation);
@@ -313,7 +314,7 @@ static void test_hashes_are_given(void **state)
 	feed_geometry(&x->feed);
 	feed_machine(&x->feed, NULL);
 	epoch(x, true, 0x11);
-	ask(x, x->feed.generation - 1); /* an old question from the gateway's buffer: no answer */
+	ask(x, x->feed.generation - 1); /* an old request from the gateway's buffer: no answer */
 	ask(x, x->feed.generation);
 	g = converse(x, 2);
 	assert_int_equal(g->got[0].type, WIRE_EPOCH_ACK);

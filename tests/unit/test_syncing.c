@@ -36,7 +36,8 @@ static void nobody_begins_while_it_is_held(void **state)
 	assert_int_equal(syncing_fdatasync(fd), 0);
 	syncing_hold(true);
 	assert_int_equal(pthread_create(&thread, NULL, sync_it, &fd), 0);
-	/* There is no event to wait for, so give the thread time to do what it must not do. */
+	/* A thread that wrongly begins to sync causes no event to wait for, so wait for some
+	 * time. */
 	assert_int_equal(clock_gettime(CLOCK_REALTIME, &until), 0);
 	until.tv_nsec += soon.tv_nsec;
 	until.tv_sec += until.tv_nsec / 1000000000;

@@ -160,7 +160,8 @@ static void it_reacts_within_seconds(void **state)
 	assert_int_equal(w.throttle.n_begun, 1);
 }
 
-/* For a steady guest, the throttle settles; afterwards it changes rarely, by a step or two. */
+/* For a guest that does not change, the throttle settles. Then it changes rarely, by a step or
+ * two. */
 static void a_steady_guest_gets_a_steady_throttle(void **state)
 {
 	(void)state;
@@ -176,7 +177,8 @@ static void a_steady_guest_gets_a_steady_throttle(void **state)
 			high = w.throttle.percent > high ? w.throttle.percent : high;
 		}
 		assert_true(high - low <= 2 * THROTTLE_STEP_PERCENT);
-		assert_true(w.n_turns <= 12); /* turns in two minutes */
+		/* how often the throttle changed its direction in two minutes */
+		assert_true(w.n_turns <= 12);
 	}
 }
 
@@ -339,7 +341,7 @@ static void rounds_of_a_full_copy(void **state)
 		assert_int_equal(throttle.percent, percent);
 	}
 	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, false));
-	/* The rounds do not get smaller, and clients wait: throttle, and seal now. */
+	/* The rounds do not get smaller, and clients wait: throttle, and make no more rounds. */
 	throttle_reset(&throttle, SEC);
 	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, true));
 	assert_int_equal(throttle.percent, 20);

@@ -102,7 +102,7 @@ static void good_pair(void **state)
 	assert_null(wire_tls_free(server));
 }
 
-/* Each side checks the other's role. */
+/* If a peer has a role that this side does not accept, the connection is refused. */
 static void wrong_role(void **state)
 {
 	struct wire_tls_context *viewer = mint_context(dir, "ca", "viewer", WIRE_TLS_CLIENT);

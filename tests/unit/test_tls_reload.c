@@ -99,7 +99,7 @@ static void files_that_change(void **state)
 		continue; /* the certificate expires at most two seconds after it was made */
 	assert_int_equal(wire_tls_failure(third), WIRE_TLS_EXPIRED);
 
-	/* the context's connections are freed later, and keep the context alive until then */
+	/* The open connections keep the context alive until they are freed. */
 	wire_tls_context_free(gateway);
 	wire_tls_free(client);
 	wire_tls_free(server);
@@ -135,7 +135,7 @@ static void a_host_that_expires(void **state)
 	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &server), 0);
 	shake(client, server);
 	assert_true(wire_tls_is_established(server));
-	do { /* until it has expired */
+	do { /* repeat until the certificate has expired */
 		wire_tls_free(client);
 		assert_int_equal(wire_tls_new(host, WIRE_PEER_GATEWAY, 0, &client), 0);
 		assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &late), 0);

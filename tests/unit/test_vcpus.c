@@ -79,7 +79,7 @@ static void play_guest(struct stage *stage)
 	count(NULL);
 }
 
-/* A thread that plays the monitor; `answer` goes to the second command. */
+/* A thread that plays the monitor. It replies to the second command with `answer`. */
 struct monitor {
 	int listener;
 	char answer[512];

@@ -79,7 +79,8 @@ static void test_each_is_repaired(void **state)
 		answer(true);
 		assert_int_equal(engine.verify.block, i + 1);
 	}
-	assert_int_equal(engine.verify.finding, FINDING_DIFFERS); /* until the whole pass ends */
+	/* stays so until the whole pass has ended */
+	assert_int_equal(engine.verify.finding, FINDING_DIFFERS);
 }
 
 /* After a new copy, the batches before the one that differed are compared again. These batches are

@@ -30,7 +30,8 @@ static int image[N_DISKS];
 static uint8_t standby[N_DISKS][DISK_BYTES];
 static uint32_t n_sent_blocks;		  /* blocks sent again, in all epochs */
 static struct wire_disk_checked checked;  /* the standby's answer for the last epoch */
-static uint32_t written_bytes;		  /* how much the guest writes in an epoch(&disk) */
+/* how much the guest writes during epoch(), if @busy is not NULL */
+static uint32_t written_bytes;
 static void (*after_seal)(void);	  /* what the guest does after the next seal */
 
 static void ignore(void *arg)
@@ -247,7 +248,7 @@ static void test_a_pass(void **state)
 	assert_int_equal(engine->verify.condition, VERIFY_PASSED);
 }
 
-/* A block differs. It is sent again, compared again, and the copy is right. */
+/* A block differs. It is sent again and compared again, and is then equal. */
 static void test_put_right(void **state)
 {
 	(void)state;
@@ -260,8 +261,8 @@ static void test_put_right(void **state)
 }
 
 /* A block differs in bytes that the guest does not write. The guest writes other bytes of the block
- * in each epoch, so the block can be neither sent again nor compared again. The copy is not called
- * right until a later pass has compared the block. */
+ * in each epoch, so the block can be neither sent again nor compared again. It counts as different
+ * until a later pass has compared it. */
 static void test_busy_block(void **state)
 {
 	(void)state;
@@ -309,7 +310,8 @@ static void test_asked_while_busy(void **state)
 	assert_int_equal(ask(NULL)->found, ENGINE_FOUND_EQUAL);
 }
 
-/* A block was sent again, but was then busy when its turn came to be compared. */
+/* A block was sent again, but the guest writes it when it is to be compared. So it counts as
+ * different until the next pass. */
 static void test_busy_after_repair(void **state)
 {
 	(void)state;
@@ -393,8 +395,9 @@ static void find_difference(void)
 	assert_int_equal(checked.n_differ, 1);
 }
 
-/* A block is read to be sent again. After the seal, before the block is put into the epoch, the
- * guest writes it. So the ring's hash is of newer content, which is no reason to copy the disk. */
+/* A block was read to be sent again. After the seal, before the block is put into the epoch, the
+ * guest writes it. So the ring's hash is of newer content than the block that was read. This is no
+ * reason to copy the disk again. */
 static void test_written_after_seal(void **state)
 {
 	(void)state;
@@ -403,7 +406,8 @@ static void test_written_after_seal(void **state)
 	after_seal = guest_writes_late;
 	epoch(NULL);
 	assert_int_not_equal(engine->verify.condition, VERIFY_COPY);
-	memcpy(standby[1] + LATE_BLOCK * BLOCKS_BYTES, late, sizeof(late)); /* the next epoch */
+	/* as the next epoch would */
+	memcpy(standby[1] + LATE_BLOCK * BLOCKS_BYTES, late, sizeof(late));
 	pass(NULL);
 	assert_int_equal(engine->disks.condition, DISKS_IN_STEP);
 	assert_int_equal(n_sent_blocks, 0);
@@ -427,8 +431,8 @@ static void copy_and_pass(void)
 	assert_true(stats_have("disk_differs=0\n"));
 }
 
-/* The disks fall apart before a difference of disk 1 is handled. This difference must not be taken
- * for a difference of disk 0. Otherwise disk 0 would get the content of disk 1. */
+/* The disks fall apart (DISKS_APART) before a difference of disk 1 is handled. This difference must
+ * not be taken for a difference of disk 0. Otherwise disk 0 would get the content of disk 1. */
 static void test_apart_before_repair(void **state)
 {
 	static const uint8_t zeros[512];
@@ -444,8 +448,8 @@ static void test_apart_before_repair(void **state)
 	assert_int_equal(standby[0][LATE_BLOCK * BLOCKS_BYTES], 0);
 }
 
-/* The disks fall apart when disk 1 is about to be copied again. The copy that follows anyway is
- * enough. */
+/* The disks fall apart (DISKS_APART) when disk 1 is about to be copied again. QEMU then copies the
+ * disks anyway, which is enough. */
 static void test_apart_before_copy(void **state)
 {
 	(void)state;
@@ -456,7 +460,8 @@ static void test_apart_before_copy(void **state)
 	copy_and_pass();
 }
 
-/* The verification has failed. The reason stays when the disks fall apart. */
+/* The verification has failed, and then the disks fall apart (DISKS_APART). The reason for the
+ * failure is still reported. */
 static void test_failed_and_apart(void **state)
 {
 	static const char why[] = "disk_verify_why=disk disk0: 1 blocks of the standby's image "
@@ -478,8 +483,8 @@ static void test_failed_and_apart(void **state)
 	assert_false(stats_have("disk_verify_why=disk"));
 }
 
-/* A disk differs, and cannot be opened in the next pass. The pass finds the other disk equal, which
- * proves nothing about the first disk. */
+/* Disk 0 differs, and cannot be opened in the next pass. That pass finds disk 1 equal, which proves
+ * nothing about disk 0. */
 static void test_left_out(void **state)
 {
 	(void)state;
@@ -527,7 +532,8 @@ static void test_unread(void **state)
 			       "0 were being written, 4 could not be read here\n"));
 }
 
-/* No block could be compared: all were written, or could not be read. */
+/* No block could be compared, because all were being written or could not be read. The result must
+ * not be a success. */
 static void test_nothing_compared(void **state)
 {
 	(void)state;

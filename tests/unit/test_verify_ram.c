@@ -14,7 +14,8 @@
 #include "codec/encode.h"
 #include "epoch/engine_private.h"
 
-#define RAM_PAGES 300u /* two batches, and one page of another block after them */
+/* pages of pc.ram, in two batches; the two pages of pc.bios follow in a third */
+#define RAM_PAGES 300u
 #define N_PAGES	  (RAM_PAGES + 2)
 #define BACKLOG	  ((size_t)16 << 20)
 
@@ -250,7 +251,7 @@ static void test_put_right(void **state)
 	assert_memory_equal(standby[9], guest + 9 * VMM_PAGE_BYTES, VMM_PAGE_BYTES);
 	assert_string_equal(engine->ram.news, "1 pages of the standby's RAM differ, the first: "
 					      "block pc.ram at byte 36864");
-	/* This stays until the pass has ended. */
+	/* the finding stays until the pass has ended */
 	assert_int_equal(engine->ram.finding, FINDING_DIFFERS);
 	standby[RAM_PAGES + 1][0] ^= 1;
 	assert_int_equal(turn(), 0);
@@ -259,7 +260,7 @@ static void test_put_right(void **state)
 	assert_string_equal(engine->ram.news, "1 pages of the standby's RAM differ, the first: "
 					      "block pc.bios at byte 4096");
 	engine_ram_tick(engine);
-	/* Perhaps the news is not reported yet. */
+	/* The end of the pass may be reported only after a second. */
 	assert_int_not_equal(engine->ram.condition, RAM_PASSED);
 	engine->ram.told_ns = engine->ram.next_ns = 0; /* a second has passed */
 	engine_ram_tick(engine);
@@ -268,8 +269,8 @@ static void test_put_right(void **state)
 	assert_int_equal(engine->ram.n_differ, 2);
 }
 
-/* The guest writes a page that differs before the page is sent again. A delta against the encoder's
- * reference would leave wrong bytes in the standby's page. */
+/* The guest writes a page that differs before the page is sent again. The page must be sent whole:
+ * a delta against the encoder's reference would leave wrong bytes in the standby's page. */
 static void test_put_right_while_written(void **state)
 {
 	(void)state;
@@ -286,8 +287,8 @@ static void test_put_right_while_written(void **state)
 	assert_memory_equal(standby[9], guest + 9 * VMM_PAGE_BYTES, VMM_PAGE_BYTES);
 }
 
-/* If the same batch differs again and again, all of RAM is copied again after three repairs, but
- * only once. Then the verification fails. */
+/* If the same batch differs repeatedly, all of RAM is copied again after three repairs, but only
+ * once. If the batch still differs after that, the verification fails. */
 static void test_gives_up(void **state)
 {
 	(void)state;
@@ -311,7 +312,7 @@ static void test_gives_up(void **state)
 	assert_string_equal(engine_ram_state(engine), "failed");
 	assert_true(strstr(engine->ram.why.text, "is its memory sound?") != NULL);
 	assert_int_equal(engine->epochs.sync, SYNC_KEPT);
-	/* The page is sent once more, whatever the answer. Then nothing is compared any more. */
+	/* The repair that had begun is still sent. After that, nothing is compared any more. */
 	seal((struct page_range){0, 0});
 	assert_int_equal(n_sent_pages, 1);
 	assert_memory_equal(standby[3], guest + 3 * VMM_PAGE_BYTES, VMM_PAGE_BYTES);
@@ -354,7 +355,8 @@ static void test_given_up_batches(void **state)
 	assert_int_equal(turn(), 0);
 	engine_ram_tick(engine);
 	assert_int_equal(engine->ram.condition, RAM_READ);
-	engine->epochs.next += 2; /* a FULL epoch has replaced the one that was running */
+	/* a FULL epoch has followed the one for which the batch was read */
+	engine->epochs.next += 2;
 	seal((struct page_range){0, 0});
 	assert_int_equal(hash.n_pages, 0);
 	engine_ram_tick(engine);
@@ -391,8 +393,8 @@ static const char *ask(enum engine_found *ret_found)
 	return engine->status.verified.text;
 }
 
-/* A part of a batch cannot be read. The batch is left out once. The pass goes on, and its result
- * says so. */
+/* A part of a batch cannot be read. The batch is left out, the pass goes on, and its result says
+ * that pages could not be read. */
 static void test_not_readable(void **state)
 {
 	uint8_t *at = guest + (size_t)RAM_BATCH_PAGES * VMM_PAGE_BYTES;
@@ -408,8 +410,8 @@ static void test_not_readable(void **state)
 	assert_int_equal(found, ENGINE_FOUND_EQUAL);
 }
 
-/* A FULL epoch that begins and ends within one turn is followed by a pass at once. What was
- * reported about differences stays. */
+/* A FULL epoch begins and ends within one turn. A pass follows at once. The differences that were
+ * reported are still reported. */
 static void test_after_a_full_epoch(void **state)
 {
 	(void)state;

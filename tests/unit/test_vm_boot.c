@@ -204,7 +204,7 @@ static void order(uint8_t verb, uint64_t term)
 	assert_int_equal(vm_order(vm, &o, term, 0), 0);
 }
 
-/* UNPROTECT records the term. It does not say that the guest runs. */
+/* UNPROTECT records its term on the host, but not that the guest runs there. */
 static void unprotect_claims_no_guest(void **state)
 {
 	static const enum vm_role roles[] = {VM_ROLE_RUNNING, VM_ROLE_PRIMARY};
@@ -274,7 +274,8 @@ static void disks_are_told(void **state)
 		boot(rows[i].role);
 		config.disk_flushes = rows[i].ignores_flushes;
 		assert_int_equal(vm_cold_note(vm, &error), 0);
-		config.disk_flushes = false; /* the old setting counts, not the new one */
+		/* the setting with which the guest ran counts, not the new one */
+		config.disk_flushes = false;
 		if (!strstr(stats_now(), rows[i].says))
 			fail_msg("row %zu: %s", i, stats_now());
 		vm_close(vm);
@@ -299,9 +300,9 @@ static void unfinished_copies_are_told(void **state)
 		{VM_ROLE_NONE, STANDBY_STATE_IDLE, 0, 0, "cold=none\ncold_disk=torn\n"},
 		{VM_ROLE_STANDBY, STANDBY_STATE_WARM, 0, 0, "\ncold_disk=torn\n"},
 		{VM_ROLE_STANDBY, STANDBY_STATE_READY, 7, 0, "\ncold_disk=torn\n"},
-		/* the disk log has a whole copy, which counts more */
+		/* the disk log has a whole copy, which can be replayed over the unfinished one */
 		{VM_ROLE_STANDBY, STANDBY_STATE_IDLE, 0, 812, "cold=standby\ncold_disk=copy\n"},
-		/* the guest itself has run on these images since */
+		/* since then, the guest itself has run on these images */
 		{VM_ROLE_RUNNING, STANDBY_STATE_IDLE, 0, 0, "cold=running\ncold_disk=own\n"},
 		{VM_ROLE_PRIMARY, STANDBY_STATE_IDLE, 0, 0, "cold=primary\ncold_disk=own\n"},
 	};

@@ -1,6 +1,6 @@
 /* test_vm_cover.c - tests what the agent reports about a suspended protection: whether the agent
- * still compares the guest with what was protected. Only the guest that was protected can be
- * covered again. */
+ * still compares the guest with what was protected, and whether the two are the same again
+ * (covered_again). A guest in another QEMU process is not compared. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -100,7 +100,8 @@ static void an_ended_guest_is_not_waited_for(void **state)
 	assert_true(says("suspended=0"));
 }
 
-/* An agent that was restarted does not know what was protected. */
+/* An agent that was restarted does not know what was protected. It reports that it compares nothing
+ * (suspended=0). */
 static void a_new_agent_says_so(void **state)
 {
 	(void)state;

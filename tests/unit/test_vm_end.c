@@ -35,7 +35,7 @@ static struct agent_config agent;
 static struct agent_vm_config config;
 static struct vm vm;
 static struct error error;
-static pid_t pid; /* the guest that was fenced here: stopped */
+static pid_t pid; /* QEMU of the guest that was fenced here and is stopped */
 static char *words; /* WORDS_ROOM bytes of this process's command line */
 static sem_t changed;
 
@@ -181,7 +181,8 @@ static void a_guest_that_ran_is_stopped_and_kept(void **state)
 	shared->runs = true;
 	expect_kept(-EBUSY, "or let run, after this host was fenced");
 	assert_false(shared->runs);
-	expect_kept(-EBUSY, "or let run, after this host was fenced"); /* even if stopped again */
+	/* even if it was stopped again */
+	expect_kept(-EBUSY, "or let run, after this host was fenced");
 }
 
 static void a_guest_let_run_meanwhile_is_kept(void **state)
@@ -283,7 +284,7 @@ static void a_fence_without_a_record_looks_at_the_time(void **state)
 	unlink(fenced_path);
 	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
 	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
-	fence_at(100); /* the start of a process is known only to 10 ms */
+	fence_at(100); /* later than now, because the start of a process is known only to 10 ms */
 	unlink(fenced_path);
 	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
 	assert_int_equal(end(FENCED_TERM + 1), 0);
@@ -380,8 +381,8 @@ static void leave_promoted(const char *pid_path)
 	ramfile_close(&rf);
 }
 
-/* An agent whose standby_open() failed only stopped the guest that had been promoted here. In the
- * next agent standby_open() succeeds, and that agent ends this guest. */
+/* One agent could not open its standby (standby_open() failed), so it only stopped the guest that
+ * had been promoted here. The next agent can open its standby, and ends this guest. */
 static void a_promoted_guest_is_ended_too(void **state)
 {
 	char qmp_path[96], pid_path[96], remove[128];

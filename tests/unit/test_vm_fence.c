@@ -130,7 +130,7 @@ static void test_a_later_fence_is_of_no_move(void **state)
 	(void)state;
 	vm.moved_pid = pid;
 	vm.term = 5;
-	assert_int_equal(vm_fence(&vm, 6, &error), 0); /* the order again, while it is fenced */
+	assert_int_equal(vm_fence(&vm, 6, &error), 0); /* FENCE again, while the host is fenced */
 	assert_int_equal(vm.moved_pid, pid);
 	vm.role = VM_ROLE_NONE;
 	assert_int_equal(vm_fence(&vm, 7, &error), 0);
@@ -230,8 +230,8 @@ static void test_a_copy_is_ended_before_it_is_found(void **state)
 	expect_copy_ended(VM_ROLE_STANDBY);
 }
 
-/* The previous agent had recorded that its host is fenced, and died before it had ended the
- * copy. */
+/* The previous agent had recorded that its host is fenced, and died before it had ended the copy.
+ * The next FENCE order must end the copy. */
 static void test_a_copy_is_ended_by_the_next_fence(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* test_vm_known.c - tests what an agent reports after its restart about the guest that the agent
- * before it protected: the guest runs, has ended meanwhile, or nothing is known. */
+/* test_vm_known.c - tests what a restarted agent reports about the guest that the previous agent
+ * protected: the guest runs, has ended meanwhile, or nothing is known. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +52,7 @@ static int tear_down_certs(void **state)
 	return 0;
 }
 
-/* A host whose agent protected the guest of a QEMU. The agent is not there. */
+/* Set up a host on which an agent protected the guest of a QEMU and has ended since. */
 static int setup(void **state)
 {
 	const struct vm before = {.environment.config = &agent, .config = &config};
@@ -132,7 +132,8 @@ static void the_guest_is_found(void **state)
 	await(false, WIRE_VERDICT_EXITED);
 }
 
-/* What was said of the guest's end stays true: another QEMU is not protected in its term. */
+/* Once the agent has reported the guest's end, it does not protect another QEMU at that monitor in
+ * the same term. */
 static void the_guest_has_ended(void **state)
 {
 	const struct wire_order order = {.order_id = 1, .verb = WIRE_VERB_PROTECT, .vm = "web1"};
@@ -178,7 +179,8 @@ static void write_record(const char *text)
 	assert_int_equal(fclose(file), 0);
 }
 
-/* The process decides, not the monitor's path, which may have been changed. */
+/* QEMU's process shows whether the guest runs, not the monitor's path, which may have been
+ * changed. */
 static void another_path(void **state)
 {
 	(void)state;
@@ -186,10 +188,12 @@ static void another_path(void **state)
 	assert_int_equal(look(), VM_GUEST_ALIVE);
 	end_guest();
 	assert_int_equal(look(), VM_GUEST_GONE);
-	assert_false(vm_known_seeks(&bare)); /* it will not come back */
+	/* nothing more to look for: the guest will not come back */
+	assert_false(vm_known_seeks(&bare));
 }
 
-/* The guest has ended, but somebody has started another QEMU: nothing is said. */
+/* The guest has ended, and somebody has started another QEMU. Nothing is reported about the
+ * guest. */
 static void another_qemu(void **state)
 {
 	(void)state;
@@ -206,12 +210,13 @@ static void another_process_has_its_pid(void **state)
 	(void)state;
 	snprintf(text, sizeof(text), "%d 1\n", (int)getpid());
 	write_record(text);
-	assert_int_equal(look(), VM_GUEST_UNKNOWN); /* our QEMU is at the monitor */
+	/* the guest's QEMU still listens at the monitor */
+	assert_int_equal(look(), VM_GUEST_UNKNOWN);
 	end_guest();
 	assert_int_equal(look(), VM_GUEST_GONE);
 }
 
-/* An older agent leaves no record. */
+/* If there is no record (an older agent leaves none), nothing is reported about the guest. */
 static void no_record(void **state)
 {
 	(void)state;

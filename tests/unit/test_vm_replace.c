@@ -67,8 +67,8 @@ static void test_a_protected_guest(void **state)
 	assert_int_equal(atomic_load(&engine.move.asked), 0);
 }
 
-/* The guest was let go of for a move. If a replacement of the agent resumed it, it would run on
- * both hosts. */
+/* The agent has let go of the guest for a move. The agent's next program must not resume this
+ * guest, or it would run on both hosts. */
 static void test_a_guest_that_was_moved(void **state)
 {
 	(void)state;
@@ -77,14 +77,14 @@ static void test_a_guest_that_was_moved(void **state)
 	engine.status.move_stopped_ns = 1;
 	assert_true(vm_is_moving(&vm));
 	refused("moved");
-	vm_yield(&vm, true); /* even without asking vm_may_yield() */
+	vm_yield(&vm, true); /* must not change the move, even if vm_may_yield() was not asked */
 	assert_int_equal(vm_yielded(&vm, &error), -ECANCELED);
 	vm_yield(&vm, false);
 	assert_int_equal(atomic_load(&engine.move.asked), 5);
 }
 
-/* A move is ending: the engine was told, but the guest does not go on yet. The VM still counts as
- * being moved. */
+/* A move is being given up: the engine was told, but the guest does not run again yet. The VM still
+ * counts as being moved. */
 static void test_a_move_that_ends(void **state)
 {
 	(void)state;

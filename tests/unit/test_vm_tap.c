@@ -63,14 +63,15 @@ static void test_cannot_be_read(void **state)
 	assert_false(vm_tap_look(&tap, "web1", &taps)); /* nothing has changed */
 	expect("way=unknown\n", UNKNOWN);
 	tap.taps[0].since_ns = 1;
-	vm_tap_begin(&tap, "web1", &taps); /* a new QEMU: the time counts from now on */
+	vm_tap_begin(&tap, "web1", &taps); /* for a new QEMU, the time in this state begins again */
 	expect("way=unknown\n", UNKNOWN);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
 	assert_true(vm_tap_look(&tap, "web1", &taps));
 	assert_int_equal(tap.taps[0].state, TAP_MISSING);
 }
 
-/* The taps forwarded frames at the last check, and their state cannot be read any more. */
+/* The taps forwarded frames at the last check, and their state cannot be read any more. So the
+ * standby must report it as unknown. */
 static void test_was_good(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* test_vm_verify.c - tests when the agent answers an order VERIFY: when the engine has published
- * the end of its pass, or when no pass will end any more. */
+/* test_vm_verify.c - tests when the agent answers the order VERIFY: either when the engine has
+ * published the end of its pass, or when it is certain that no pass will end. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* Tests how VMs get from their files into the fleet: at the start, at a reload, and when the
- * gateway's next program checks whether it could take over. A VM that the journal says is protected
- * is never forgotten, whatever has become of its file. */
+ * gateway's next program checks whether it could take over. A VM that is protected according to the
+ * journal is never forgotten, whatever has become of its file. */
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -250,8 +250,8 @@ static void test_a_reload_forgets_no_protected_vm(void **state)
 	assert_int_equal(fleet_find_vm(fleet, "web1")->fsm.record.state, VM_PROTECTED);
 }
 
-/* A fault quotes the file. Whatever bytes the file has, operators must be able to read the fault:
- * its text goes into JSON, where one wrong byte would lose all of the text. */
+/* A fault quotes the VM's file, which may contain any bytes. The fault's text becomes a part of
+ * JSON, where one wrong byte would lose all of it. So the text must be valid UTF-8. */
 static void test_a_fault_is_a_text(void **state)
 {
 	const char *accents = "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
@@ -284,9 +284,9 @@ static void test_a_fault_is_a_text(void **state)
 #define GOOD "fence_command = true\n"
 #define BAD "fence_command = /nowhere/fence\n"
 
-/* A protected guest stays protected, even if its fence command cannot be run. Without leases it
- * would be stopped, which is worse than a failover that needs an operator. But operators must be
- * told that the command cannot be run. */
+/* A protected guest stays protected, even if its fence command cannot be run. Otherwise the guest
+ * would be stopped for lack of leases, which is worse than a failover that needs an operator. But
+ * operators must be told that the command cannot be run. */
 static void test_a_fence_that_cannot_run_is_told(void **state)
 {
 	const char *words = "cannot be run: /nowhere/fence does not exist; a failover would end "

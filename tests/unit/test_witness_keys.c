@@ -247,8 +247,8 @@ static void the_key_outlives_the_connection(void **state)
 	agent_close(&alpha);
 	pass(200);
 	assert_int_equal(send_witness(&first, 1), WITNESS_RX_ACCEPTED);
-	/* The agent reconnects. Its new connection can be at the same memory address as the old
-	 * one. */
+	/* The agent reconnects, perhaps with a connection at the same memory address as the old
+	 * one. It must get a new key all the same. */
 	open_control(&alpha, f.alpha, "198.18.1.2");
 	assert_false(take_key(&alpha));
 	report(&alpha, WIRE_VM_ROLE_PRIMARY, WIRE_STATE_PROTECTED, TERM);

@@ -1,6 +1,6 @@
-/* test_witness_paths.c - tests the witness of one VM over two networks. Each path has its own
- * address, window and share of the MAC checks. The path that delivers a sample first provides the
- * evidence. */
+/* test_witness_paths.c - tests the witness of one VM over two networks (paths). Each path has its
+ * own address, window of sequence numbers, and share of the MAC checks. Of two datagrams with the
+ * same sample, the one that arrives first counts. */
 #include "witness/witness_rx.h"
 
 #include <setjmp.h>
@@ -152,7 +152,7 @@ static void the_evidence_is_of_whatever_came_first(void **state)
 	now_ns += 10 * MS;
 	assert_int_equal(send_sample(BACKUP, 2, 15), WITNESS_RX_ACCEPTED);
 	assert_int_equal(send_sample(CLIENT, 2, 15), WITNESS_RX_ACCEPTED);
-	/* still 5, because the second path's datagram carried the same sample */
+	/* still 5, because the second datagram carried the same sample as the first */
 	assert_int_equal(view->to_delta, 5);
 	assert_int_equal(view->n_unanswered, 5);
 	assert_int_equal(view->interval_ns, 10 * MS);

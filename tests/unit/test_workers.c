@@ -135,7 +135,8 @@ static void units_come_back_in_order(void **state)
 	assert_null(workers_collect(f->workers));
 }
 
-/* After a drop, no thread reads or writes the units, even those that a thread had begun. */
+/* After workers_drop(), no thread reads or writes the units, not even those that a thread had
+ * begun. */
 static void dropped_units_are_left_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -204,8 +205,8 @@ static void drop_barrier(void)
 	}
 }
 
-/* The owner (here: the test's thread) waits for a unit that another thread is encoding. The owner
- * must be woken when that unit is finished, but not earlier. */
+/* The owner (here, the test's thread) waits for a unit that another thread is encoding. It must be
+ * woken when that unit is finished, but not earlier. */
 static void the_owner_is_woken(void **state)
 {
 	struct fixture *f = *state;
