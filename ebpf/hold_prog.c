@@ -83,9 +83,9 @@ static int open_link(const struct hold_prog *prog, const char *name, int *ret_fd
 	return 0;
 }
 
-/* Open the pinned links that are on our device. If there is none, remove all pins: they belong to
- * an earlier guest, whose mode must not apply to this guest. (If the device of a link is gone, the
- * link's ifindex is 0.) */
+/* Open the pinned links that are on our device. If there is none, the pins belong to an earlier
+ * guest, whose mode must not apply to this guest. So remove all pins in this case. (A link whose
+ * device is gone has ifindex 0.) */
 static int find_pinned_link(struct hold_prog *prog)
 {
 	int r = open_link(prog, prog->is_offload ? LINK_TC : LINK_XDP, &prog->link_fd), q;
@@ -380,7 +380,8 @@ static int open_pinned(struct hold_prog *prog)
 	return 0;
 }
 
-/* Returns the device of the link pinned as @name in @pin_dir; 0 if there is none. */
+/* Returns the ifindex of the device on which the link pinned as @name in @pin_dir is; 0 if there is
+ * no such link. */
 static int pinned_ifindex(const char *pin_dir, const char *name)
 {
 	struct bpf_link_info info = {0};

@@ -93,8 +93,9 @@ enum stream_condition {
 enum direct_condition {
 	DIRECT_OFF,	     /* no: the stream leads, or will lead, to a gateway */
 	DIRECT_PEER_NEXT,    /* yes; connect to the other host next */
-	DIRECT_GATEWAY_NEXT, /* yes; connect to the gateway next, if a frame of it arrived lately,
-			      * otherwise to the other host */
+	/* yes; connect to the gateway next if it has sent a frame lately, otherwise to the other
+	 * host */
+	DIRECT_GATEWAY_NEXT,
 	DIRECT_N_CONDITIONS,
 };
 
@@ -146,8 +147,8 @@ enum verify_condition {
 	VERIFY_REREADING, /* a thread reads one block, which differed and must be sent again */
 	VERIFY_REREAD,	/* that block will be put into the epoch that was just sealed */
 	VERIFY_COPY,	/* there is no batch; the disk must be copied again */
-	VERIFY_PASSED,	/* the pass has ended; the figures of the pass count the blocks that it has
-			 * not proved equal */
+	/* the pass has ended; its figures count the blocks that it could not prove equal */
+	VERIFY_PASSED,
 	VERIFY_N_CONDITIONS,
 };
 
@@ -166,12 +167,16 @@ enum ram_condition {
 enum finding_condition {
 	FINDING_NONE,	 /* no difference */
 	FINDING_DIFFERS, /* something differed, and no whole pass has ended since */
-	FINDING_COPIED,	 /* like FINDING_DIFFERS, and what differed was left to a copy of all */
-	FINDING_FAILED,	 /* nothing helped; nothing is verified until an operator begins a pass */
+	/* like FINDING_DIFFERS, and because of it, all of RAM or the disk is, or was, copied
+	 * again */
+	FINDING_COPIED,
+	/* neither a repair nor a copy helped; nothing is verified until an operator begins a
+	 * pass */
+	FINDING_FAILED,
 	FINDING_N_CONDITIONS,
 };
 
-/* Of a pass that an operator has asked for: which parts are not compared yet? */
+/* If an operator asked for a pass: which parts of it are not compared yet? */
 enum asked_condition {
 	ASKED_NONE, /* no pass was asked for, or it has ended */
 	ASKED_BOTH,
@@ -180,7 +185,7 @@ enum asked_condition {
 	ASKED_N_CONDITIONS,
 };
 
-/* Is there a question to the standby about what it has already? See engine_base.c. */
+/* Do we ask the standby which pages it already has? See engine_base.c. */
 enum base_condition {
 	BASE_NONE,
 	BASE_WANTED, /* yes; it is not sent yet */
@@ -200,9 +205,9 @@ enum tracking_condition {
 enum flush_condition {
 	FLUSH_OBEYED,
 	FLUSH_IGNORED, /* no: we made QEMU ignore them */
-	FLUSH_KEPT,    /* yes, and QEMU could not be made to ignore them, so they stay within the
-			* pause */
-	FLUSH_BETWEEN, /* perhaps: to make QEMU ignore them has failed halfway */
+	/* yes: an attempt to make QEMU ignore them failed, so flushes still make pauses longer */
+	FLUSH_KEPT,
+	FLUSH_BETWEEN, /* perhaps: an attempt to make QEMU ignore them failed halfway */
 	FLUSH_N_CONDITIONS,
 };
 

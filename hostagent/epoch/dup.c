@@ -23,7 +23,7 @@ enum mark {
 struct dup {
 	const struct reference *reference;
 	struct marks marks;
-	uint64_t *table; /* high half: tag, low half: page; an unused entry is 0 */
+	uint64_t *table; /* in each entry: tag in the high half, page in the low half; 0: unused */
 	size_t mask;	 /* number of entries - 1 */
 	uint64_t n_dups;
 	bool is_allowed, is_full; /* the arguments of dup_begin() */

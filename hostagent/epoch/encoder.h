@@ -58,8 +58,8 @@ struct encoder_counts {
 	uint32_t n_threads;	      /* number of threads that encode pages */
 };
 
-/* A position in a list of pages. Begin with @range and @offset 0, and with @pages at the content of
- * the first page. */
+/* A position in a list of pages. At the start of the list, `range` and `offset` are 0, and `pages`
+ * is the content of the first page. */
 struct encoder_cursor {
 	const struct page_range *ranges;
 	uint32_t n_ranges;

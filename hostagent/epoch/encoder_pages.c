@@ -155,8 +155,8 @@ int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
 {
 	int r;
 
-	/* Close an open DISK frame, because its room in the backlog is the place at which the
-	 * frames of units are added. */
+	/* Close an open DISK frame: it is at the end of the backlog, where the frames of units are
+	 * added. */
 	if (e->payload && e->frame_type == WIRE_DISK)
 		encoder_close_frame(e, 0);
 	r = e->sink->begin(e);

@@ -89,7 +89,8 @@ struct encoder {
 	char disk[WIRE_DISK_NAME_MAX + 1]; /* disk of the open DISK frame */
 	uint64_t n_disk_records, disk_bytes; /* see struct encoder_counts */
 
-	/* see encoder_set_base(); the hash of a page is zeroed at its first record */
+	/* the standby's hashes, from encoder_set_base(). When a page gets its first record, its
+	 * hash here is zeroed */
 	uint8_t *base;
 	uint64_t base_seed;
 	uint64_t n_kept;

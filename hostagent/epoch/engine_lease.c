@@ -123,8 +123,8 @@ static void renewed(struct engine *e)
 
 void engine_lease_stop(struct engine *e)
 {
-	bool is_first = e->guest.condition == GUEST_RUNS; /* QEMU has answered all earlier `stop`
-							   * commands */
+	/* true: QEMU has answered all our earlier `stop` commands */
+	bool is_first = e->guest.condition == GUEST_RUNS;
 	int r;
 
 	engine_set_guest(e, GUEST_STOPPING, "");

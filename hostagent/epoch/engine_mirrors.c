@@ -227,8 +227,8 @@ static int begin_each(struct engine *e)
 	return 0;
 }
 
-/* Begin all mirrors while the guest is stopped and its requests are done. QEMU 8.2 to 10.0.8 lose a
- * write that is in flight when a mirror starts. */
+/* Begin all mirrors while the guest is stopped and its requests are done, because QEMU 8.2 to
+ * 10.0.8 lose a write that is in flight when a mirror starts. */
 static void begin_mirrors(struct engine *e)
 {
 	enum guest_condition before;

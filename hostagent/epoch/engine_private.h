@@ -73,38 +73,43 @@
 
 struct engine_figures {
 	struct hist pause_ns; /* pauses of epochs whose output was held */
-	struct hist stop_ns, scan_ns, copy_ns, device_ns, cont_ns; /* parts of pause_ns */
+	/* lengths of the parts of the pauses in pause_ns */
+	struct hist stop_ns, scan_ns, copy_ns, device_ns, cont_ns;
 	/* Pauses of epochs whose output left at once. They are longer, because the disks are copied
 	 * in these epochs. */
 	struct hist unheld_pause_ns;
-	struct hist dirty_pages; /* number of dirty pages of each epoch in pause_ns */
+	struct hist dirty_pages; /* number of dirty pages of each epoch whose output was held */
 	struct hist commit_ns;	 /* time from the end of the pause to the commit */
-	struct hist interval_ns; /* time between the ends of two pauses in pause_ns */
+	/* time from the end of one pause to the end of the next, if the output was held */
+	struct hist interval_ns;
 	uint64_t n_epochs;	  /* number of sealed ordinary epochs */
 	uint64_t n_full;
 	uint64_t full_pause_ns;	  /* length of the pause of the last FULL epoch */
 	uint32_t full_rounds;     /* number of rounds of copying before the pause of the last FULL
 				   * epoch */
-	uint64_t n_kept;	  /* how many of the n_epochs were sealed with SEAL_KEEP, which
-				   * leaves the written pages writable */
+	/* number of ordinary epochs that were sealed with SEAL_KEEP, which leaves written pages
+	 * writable */
+	uint64_t n_kept;
 	enum seal_kind last_kind; /* kind of the last seal */
 	struct encoder_counts full; /* page records of all FULL epochs, also of those that were
 				     * given up */
-	uint64_t n_dirty_pages;   /* number of dirty pages of the n_epochs, stale pages not
-				   * counted */
-	uint64_t n_stale_pages;   /* number of pages that were copied only because they had been
-				   * left writable, although they had not changed */
-	uint64_t n_precopied_pages; /* how many of the n_dirty_pages were copied before the pause
-				     * and not again in the pause */
+	/* number of dirty pages of all ordinary epochs; stale pages are not counted */
+	uint64_t n_dirty_pages;
+	/* number of stale pages: pages that had not changed, and were copied only because they had
+	 * been left writable */
+	uint64_t n_stale_pages;
+	/* number of dirty pages of ordinary epochs that were copied before the pause, and not again
+	 * in it */
+	uint64_t n_precopied_pages;
 	/* number of epochs that filled the whole backlog, so that their frames were freed when they
 	 * were sent, before the commit */
 	uint64_t n_let_go;
-	uint64_t bytes_sent; /* size of the frames of the n_epochs, with headers */
+	uint64_t bytes_sent; /* size of the frames of all ordinary epochs, with headers */
 	uint64_t bytes_full; /* size of the frames of the FULL epochs, with headers */
 	uint64_t n_reconnects;
 	uint64_t paused_ns; /* total length of all pauses */
 	uint64_t last_resumed_ns;
-	uint64_t last_commit_ns;  /* commit_ns of the last epoch */
+	uint64_t last_commit_ns;  /* time from the last committed epoch's pause to its commit */
 	uint64_t throttled_ns;	  /* how long the throttle kept the vCPUs stopped */
 	uint32_t throttle_peak;	  /* highest throttle so far, in percent */
 	uint64_t n_lease_ended;
@@ -141,9 +146,10 @@ struct engine_capture {
 	uint64_t pipe_retry_ns; /* when to try the pipe of the gate (vmm/gate.h) again; 0: no try is
 				 * planned */
 	uint64_t pipe_wait_ns;	/* length of the wait that ends at pipe_retry_ns */
-	uint64_t sweep_look;	/* the check of QEMU's lists of devices that also closes what the
-				 * agent's previous program may have left in QEMU; 0: it is
-				 * closed */
+	/* The check of QEMU's lists of devices with this number (engine_figures.n_looks), or a
+	 * later one, also closes what the agent's previous program may have left in QEMU. 0: that
+	 * is closed. */
+	uint64_t sweep_look;
 };
 
 /* Has the guest changed since the engine attached to it? See engine_watch.c. */
@@ -162,7 +168,7 @@ struct engine_watch {
 struct engine_output {
 	struct holds *holds;
 	enum output_condition condition;
-	uint32_t offloads;  /* holds_config.offloads */
+	uint32_t offloads;  /* bit i: the card on tap i has offloads (holds_config) */
 	uint32_t n_unheld;  /* number of epochs since the last FULL epoch that were too long for the
 			     * hold to begin */
 	uint64_t held_from; /* the epoch at whose seal the hold began; 0: an earlier agent began
@@ -431,7 +437,8 @@ void engine_free(struct engine *e);
  * FULL epoch that will follow. Called when sync is SYNC_FULL and nothing is retained. Returns 0,
  * even if the standby does not answer or has nothing; or an error of engine_service(). */
 int engine_base_memory(struct engine *e) __attribute__((warn_unused_result));
-/* Call this after that FULL epoch was made or given up; it frees the hashes. */
+/* Free the hashes that engine_base_memory() gave to the encoder. Call this after the FULL epoch
+ * that used them was made or given up. */
 void engine_base_used(struct engine *e);
 /* Ask for hashes of the standby's images, and put them into the rings. Returns true if all answers
  * have arrived, or there is nothing to ask: then the mirrors may begin. Called between two epochs,
@@ -441,9 +448,10 @@ bool engine_base_disks(struct engine *e);
  * and forget all hashes: ask for them again before the next mirror begins. That mirror reads the
  * whole disk. No server of @disk may run. */
 void engine_base_forget(struct engine_disk *disk);
-/* Called at each RESUME: drop the question that is open, because the standby may have changed. */
+/* Called at each RESUME: give up the question that is not answered yet, because the standby may
+ * have changed. */
 void engine_base_void(struct engine *e);
-/* Return when to call engine_base_disks() again; UINT64_MAX: not for a question. */
+/* Return when to call engine_base_disks() again; UINT64_MAX: there is no question about a disk. */
 uint64_t engine_base_wake_ns(const struct engine *e);
 /* Handle a HASHES frame. Returns 0; -EPROTO: the frame is not valid. */
 int engine_base_answer(struct engine *e, const struct wire_frame *frame)
@@ -492,7 +500,7 @@ bool engine_may_speak(const struct engine *e);
 bool engine_may_release(const struct engine *e);
 /* Stop or resume the guest when it is time. */
 void engine_lease_tick(struct engine *e);
-/* Return when the next tick is due. */
+/* Return when engine_lease_tick() is due. */
 uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns);
 /* Return @wanted_ns, or an earlier time if the thread must check the lease before that. */
 uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns);
@@ -558,7 +566,7 @@ void engine_watch_runstate(struct engine *e);
 
 /* engine_throttle.c */
 void engine_throttle_tick(struct engine *e); /* stop or resume the vCPUs when it is time */
-/* Return when the next tick is due. */
+/* Return when engine_throttle_tick() is due. */
 uint64_t engine_throttle_wake_ns(const struct engine_throttle *throttle, uint64_t now_ns);
 /* Resume the vCPUs that the throttle has stopped; the next tick may stop them again. Call this
  * before any request to QEMU, and before any long wait. Usually blocks for some 10 us. Returns 0;

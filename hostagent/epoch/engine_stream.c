@@ -282,8 +282,8 @@ static void resumed(struct engine *e, const struct wire_header *h)
 		engine_lose_sync(e, "the standby is behind what is retained");
 	if (e->epochs.sync != SYNC_KEPT) {
 		/* Drop the retained frames: they must not be sent before the FULL epoch. If a FULL
-		 * epoch is being made now, it is for an older generation. By the change of
-		 * full_generation, engine_service() makes its caller give that epoch up. */
+		 * epoch is being made now, it is for an older generation. Because full_generation
+		 * no longer matches, engine_service() then makes its caller give that epoch up. */
 		retain_drop_all(e->epochs.retain);
 		e->epochs.full_generation = ~h->generation;
 	}

@@ -17,7 +17,8 @@
 #include "base/error.h"
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
-#define OPAQUE		   "holdfast-devstate" /* see GATE_OPAQUE */
+/* the label of our descriptors in QEMU (see GATE_OPAQUE in gate.h) */
+#define OPAQUE		   "holdfast-devstate"
 /* The first size of the buffer. A small PC's blob has 80 KB, so the first pauses need not enlarge
  * the buffer. */
 #define FIRST_CAPACITY	   ((size_t)256 << 10)

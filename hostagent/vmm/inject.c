@@ -231,8 +231,8 @@ static int fetch_fd(struct injection *in)
 						      : "");
 	in->fd = (int)syscall(SYS_pidfd_getfd, in->pidfd, (int)remote_fd, 0);
 	r = in->fd < 0 ? -errno : 0;
-	/* Close QEMU's descriptor. If it stayed open, QEMU's memory would stay protected after our
-	 * death. */
+	/* Close QEMU's own descriptor. If it stayed open, QEMU's memory would stay protected after
+	 * the agent's death. */
 	close_r = remote_call(in, SYS_close, (uint64_t)remote_fd, &closed);
 	if (r == 0 && close_r < 0)
 		r = close_r;
