@@ -71,7 +71,7 @@ static int open_link(const struct hold_prog *prog, const char *name, int *ret_fd
 	if (fd < 0)
 		return fd;
 	r = bpf_obj_get_info_by_fd(fd, &info, &size);
-	/* Both kinds of link store the device's ifindex at the same offset. */
+	/* An XDP link and a tcx link have the device's ifindex at the same offset. */
 	if (r == 0 && ((info.type != BPF_LINK_TYPE_XDP && info.type != LINK_TYPE_TCX) ||
 		       info.xdp.ifindex != (uint32_t)prog->ifindex))
 		r = -ENODEV;
@@ -205,7 +205,7 @@ static int make_clsact(struct hold_prog *prog)
 static int remove_clsact(const struct hold_prog *prog)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex,
-		    /* naming both points removes the qdisc itself */
+		    /* if both points are named, libbpf removes the qdisc itself */
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 
 	return bpf_tc_hook_destroy(&hook);

@@ -305,7 +305,8 @@ static const char *const base_values[BASE_N_CONDITIONS] = {
 	[BASE_SENT] = "sent",
 };
 
-/* All changes are logged at DEBUG, because a copy asks many questions. */
+/* All changes are logged at DEBUG, because the engine asks the standby many questions before a
+ * copy. */
 static const struct change base_changes[] = {
 	{BASE_NONE, BASE_WANTED, DEBUG},
 	{BASE_WANTED, BASE_SENT, DEBUG},

@@ -112,8 +112,11 @@ struct encoder {
 	uint32_t n_collected;
 };
 
-/* encoder_frames.c. Ensure that a frame of @type is open, with room for @room more bytes. Returns
- * 0; -ENOBUFS; or -ENOMEM. On error no frame is open. */
+/* encoder_frames.c. Ensure that a frame of @type is open, with room for @room more bytes.
+ * Returns 0;
+ * -ENOBUFS: the backlog is full; call again later;
+ * -ENOMEM: the epoch is lost.
+ * On error no frame is open. */
 int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 	__attribute__((warn_unused_result));
 /* Finish the open frame. If the frame is empty (all its pages were unchanged), it is not sent. */

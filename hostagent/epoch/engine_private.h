@@ -543,8 +543,10 @@ void engine_open_pipe(struct engine *e);
 int engine_watch_open(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_watch_close(struct engine_watch *watch);
-/* Compare QEMU's taps with the VM's file once more. Returns 0; -ENOTSUP; or an error of
- * vmm_taps_read(). On error *ret_error says why. */
+/* Compare QEMU's taps with the VM's file once more. Returns 0;
+ * -ENOTSUP: QEMU has other taps than the file says;
+ * or an error of vmm_taps_read().
+ * On error *ret_error says why. */
 int engine_watch_check_taps(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* Check the guest's devices, if there is a sign of a change or it is time (watch.h). Call this

@@ -45,7 +45,7 @@ struct retain_frame {
 
 /* Make an empty store. @payload_max: the largest payload of a frame, well below RETAIN_CHUNK_BYTES.
  * @bytes_max: how many bytes can be stored (the backlog limit), at least RETAIN_BYTES_MIN. Returns
- * 0, -ENOMEM or -EINVAL. */
+ * 0; -ENOMEM; -EINVAL: one of these two values is out of its bounds. */
 #define RETAIN_BYTES_MIN ((size_t)1 << 20)
 int retain_new(size_t payload_max, size_t bytes_max, struct retain **ret)
 	__attribute__((warn_unused_result));
@@ -61,8 +61,10 @@ int retain_begin(struct retain *retain, uint64_t epoch, bool is_kept)
 bool retain_has_room(const struct retain *retain, uint32_t n_frames);
 
 /* Get room for the payload of the latest epoch's next frame: payload_max bytes, valid until
- * retain_add(). Returns 0; -ENOMEM; -ENOBUFS: bytes_max is reached, so that frames must be sent or
- * epochs committed first. */
+ * retain_add().
+ * Returns 0;
+ * -ENOMEM;
+ * -ENOBUFS: bytes_max is reached, so frames must be sent or epochs committed first. */
 int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 	__attribute__((warn_unused_result));
 

@@ -124,7 +124,7 @@ struct hold_stats {
 	uint64_t kernel_rx_ring_full; /* frames dropped: hold_receive() was called too late */
 	/* of the frames in kernel_rx_dropped: those for which no UMEM frame was free */
 	uint64_t kernel_rx_no_buffer;
-	uint64_t kernel_tx_invalid;   /* frames that it refused to send: a bug, must stay 0 */
+	uint64_t kernel_tx_invalid;   /* frames the kernel refused to send: a bug, must stay 0 */
 };
 
 /* Returns how many frames of the guest were dropped, each counted once. kernel_rx_no_buffer is left
