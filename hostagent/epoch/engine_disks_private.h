@@ -38,7 +38,7 @@ struct engine_disk {
 	struct disk_ring_counts counts;
 	/* the blocks whose records were put into the current or last FULL epoch */
 	struct ring_early early;
-	uint64_t encoded; /* position in the ring; the records before it are in frames */
+	uint64_t encoded; /* position in the ring up to which the records are in frames */
 	/* position in the ring at which the copy ends; valid unless engine_disks.copy_sent_ns is
 	 * 0 */
 	uint64_t copy_end;
@@ -77,8 +77,9 @@ struct engine_disks {
 	 * copy_bytes that QEMU must read, it has read copied_bytes. Both are sums over all
 	 * disks. */
 	uint64_t copied_bytes, copy_bytes;
-	uint64_t copy_sent_ns; /* when the copy was whole in the rings; 0: it is not yet, or all of
-				* it is committed */
+	/* when the last bytes of the copy were put into the rings; 0: not yet, or the whole copy is
+	 * committed */
+	uint64_t copy_sent_ns;
 	uint64_t copy_ms;      /* from begun_ns until the last copy was committed; 0: none yet */
 	uint64_t copy_look_ns; /* when to ask QEMU again how far the copy is */
 	uint32_t copy_tenths;  /* how many tenths of the copy were reported as done */

@@ -180,8 +180,8 @@ struct engine_lease {
 	struct lease lease;	 /* renewed by the thread of the control connection; without a
 				  * gateway, by the engine's thread */
 	enum voice_condition voice;
-	uint64_t stop_sent_ns;	 /* when our `stop` was sent */
-	uint64_t stop_seen_ns;	 /* when QEMU answered that `stop`; 0: not known */
+	uint64_t stop_sent_ns;	 /* when our last `stop` was sent */
+	uint64_t stop_seen_ns;	 /* when QEMU answered our last `stop`; 0: not known */
 	uint64_t retry_ns;	 /* when to retry a `stop` or `cont` that QEMU did not obey */
 	uint64_t commit_waiting; /* epoch of the newest COMMIT that arrived while frames could not
 				  * be released */
@@ -275,7 +275,7 @@ struct engine_base {
 struct engine_direct {
 	enum direct_condition condition;
 	uint64_t beat_ns;      /* when the last BEAT was sent to the other host */
-	uint64_t beat_boot_ns; /* the time in that BEAT (clock_boot_ns()) */
+	uint64_t beat_boot_ns; /* the time in the last BEAT (clock_boot_ns()) */
 	_Atomic uint64_t term; /* the term to enter; engine_go_direct() sets it on any thread, after
 				* claimed_ns and claimed_peer */
 	_Atomic uint64_t claimed_ns;
@@ -286,8 +286,8 @@ struct engine_direct {
 /* What threads do for engine_open() when a guest was handed on; see engine_handed.c. */
 struct engine_aside {
 	pthread_t holds_thread, link_thread;
-	bool has_holds, has_link; /* this thread was started, and its result has not been taken
-				   * yet */
+	/* true: the thread was started, and its result has not been taken yet */
+	bool has_holds, has_link;
 	int holds_result;
 	struct error holds_error;
 	int link_result;

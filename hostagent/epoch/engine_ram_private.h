@@ -62,7 +62,8 @@ struct engine_asked {
 	uint64_t began_epoch;
 	/* the values of engine_ram.n_differ and engine_verify.n_differ when the pass began */
 	uint64_t ram_differ, disk_differ;
-	struct engine_part ram, disks; /* each is valid when its part has ended */
+	/* what the pass has found in RAM and in the disks; each is valid when its part has ended */
+	struct engine_part ram, disks;
 };
 
 /* engine_verify_ram.c. Allocate the batch, if RAM is to be verified. Returns 0 or -ENOMEM. */

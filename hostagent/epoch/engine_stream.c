@@ -50,7 +50,7 @@ static void use_features(struct engine *e, uint64_t features)
 	uint64_t deltas = features & e->config.codec;
 
 	if (deltas == 0)
-		deltas = WIRE_FEATURE_XRLE; /* every stream of this version supports it */
+		deltas = WIRE_FEATURE_XRLE; /* every stream of this version supports XRLE */
 	if (!encoder_can_resend(e->epochs.encoder, features))
 		engine_lose_sync(e, "the other end cannot read what was encoded");
 	encoder_set_features(e->epochs.encoder, deltas);

@@ -27,7 +27,7 @@ struct devstate {
 	struct qmp *qmp;  /* borrowed */
 	struct gate *gate; /* NULL if there is no gate */
 	int memfd;	  /* our descriptor of the file, for reading */
-	/* a write-only descriptor of the same file; QEMU's copy shares its file offset */
+	/* a write-only descriptor of the memfd; QEMU's copy shares its file offset */
 	int shared;
 	/* id of the set that has QEMU's copy of `shared`; -1 before QEMU has a copy */
 	int64_t fdset_id;
