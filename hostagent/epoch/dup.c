@@ -30,8 +30,8 @@ struct dup {
 	bool is_on;		  /* DUP records may be used in this epoch */
 
 	/* these members decide whether to look a page up */
-	bool is_sparse;	 /* look up only the pages of two groups; see WINDOW_LOOKED */
-	uint32_t choice; /* the second group, which changes with each window */
+	bool is_sparse;	 /* true: look up only the pages of two groups; see WINDOW_LOOKED */
+	uint32_t choice; /* the group that changes with each window; see WINDOW_LOOKED */
 	/* in the current window: how many pages could be looked up, were looked up, and were
 	 * found */
 	uint32_t n_asked, n_looked, n_repeated;

@@ -496,7 +496,8 @@ static int drain(struct hold *h)
 			return 0;
 		if (now_ns - start_ns >= DETACH_WAIT_NS)
 			return -ETIMEDOUT;
-		/* wait 1 ms: completions cause no event, and this is not the hot path */
+		/* poll each ms: the kernel's completions cause no event, and a detach may take some
+		 * time */
 		(void)poll(NULL, 0, 1);
 	}
 }
