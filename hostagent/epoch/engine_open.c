@@ -319,7 +319,8 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		engine_take_up(e);
 	if (r == 0)
 		r = engine_ram_open(e);
-	/* not at the first check: it belongs to the first epoch, for which clients wait */
+	/* At the second check of QEMU's lists, also close what the previous program left in QEMU.
+	 * The first check belongs to the first epoch, for which clients wait. */
 	e->capture.sweep_look = 2;
 	stage_init(&e->stream.stage, config->second_stage);
 	pacer_init(&e->epochs.pacer, &config->pacer, clock_mono_ns());

@@ -73,9 +73,9 @@ int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
 
 /* Call this if retain_reserve() has no room. If only one epoch is stored, no commit can make room.
- * So from now on each frame of this epoch is dropped once it is sent. Returns true then: sending
- * makes room. If more epochs are stored, or if this was already so, changes nothing and returns
- * false. */
+ * So from now on each frame of this epoch is dropped when it was sent, which makes room. Returns
+ * true in this case. If more epochs are stored, or frames are dropped in this way already, changes
+ * nothing and returns false. */
 bool retain_let_go(struct retain *retain);
 
 /* Get the next frame to send. Until retain_sent(), each call returns this frame. Returns 0;

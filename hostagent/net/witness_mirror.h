@@ -113,7 +113,7 @@ int witness_mirror_close(struct witness_mirror *w);
  * allowed. */
 void witness_mirror_leave(struct witness_mirror *w);
 
-/* Returns true if witness_mirror_open() took over an existing witness of this tap. */
+/* Returns true if witness_mirror_open() took over an existing witness. */
 bool witness_mirror_is_taken_over(const struct witness_mirror *w);
 
 /* Read state and counters. Only reads mapped memory. */

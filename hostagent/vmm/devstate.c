@@ -29,7 +29,7 @@ struct devstate {
 	int memfd;	  /* our descriptor of the file, for reading */
 	/* a write-only descriptor of the memfd; QEMU's copy shares its file offset */
 	int shared;
-	/* id of the set that has QEMU's copy of `shared`; -1 before QEMU has a copy */
+	/* id of the fdset that has QEMU's copy of `shared`; -1 before QEMU has a copy */
 	int64_t fdset_id;
 	char *command;	  /* the save command, rendered */
 	uint8_t *data;

@@ -142,9 +142,9 @@ static int find_syscall(struct injection *in)
 	return 0;
 }
 
-/* Wait for a trace stop. The kernel has no wait with a timeout for this, and SIGCHLD belongs to the
- * daemon. So poll: first without sleeping, then with short sleeps. @deadline_ns: UINT64_MAX means
- * no limit. */
+/* Wait for a trace stop. The kernel has no wait with a timeout for this, and this module must not
+ * use SIGCHLD, which is the whole agent's. So poll: first without sleeping, then with short sleeps.
+ * @deadline_ns: UINT64_MAX means no limit. */
 static int wait_status(pid_t pid, uint64_t deadline_ns, int *ret_status)
 {
 	const struct timespec nap = {.tv_nsec = 20000};
