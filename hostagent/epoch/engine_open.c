@@ -341,8 +341,8 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		r = -ENOTSUP;
 	}
 	if (r == 0 && config->handed && !engine_is_holding(e)) {
-		holds_close(e->output.holds); /* it stays closed until the first commit of the next
-					       * engine */
+		/* the hold stays closed until the first commit of the next engine */
+		holds_close(e->output.holds);
 		r = error_set(ret_error, -ESTALE, "its hold is not the one that was left");
 	}
 	if (r == 0 && config->handed)

@@ -208,7 +208,7 @@ struct engine_epochs {
 	uint64_t wait_ns;  /* length of the wait that ends at retry_ns */
 };
 
-/* See engine_move.c. */
+/* A move of the guest to the VM's other host; see engine_move.c. */
 struct engine_move {
 	enum move_condition condition;
 	uint64_t number;     /* number of the current move, or of the last one; 0: there was none */
@@ -223,7 +223,7 @@ struct engine_move {
 	_Atomic bool must_shed, has_shed;
 };
 
-/* See engine_throttle.c. */
+/* The throttle, which slows the guest down; see engine_throttle.c. */
 struct engine_throttle {
 	struct throttle plan;		    /* timetable: when the guest must stand still */
 	uint64_t held_at_ns;		    /* when the throttle stopped the vCPUs; 0: all run */
