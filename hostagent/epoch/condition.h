@@ -188,7 +188,7 @@ enum asked_condition {
 	ASKED_N_CONDITIONS,
 };
 
-/* Do we ask the standby which pages it already has? See engine_base.c. */
+/* Do we ask the standby which pages or blocks it already has? See engine_base.c. */
 enum base_condition {
 	BASE_NONE,
 	BASE_WANTED, /* there is a question, which is not sent yet */

@@ -92,7 +92,7 @@ static size_t encode_kept(struct encoder *e, uint32_t index, const uint8_t *page
 
 	if (!known || memcmp(known, none, sizeof(none)) == 0)
 		return 0;
-	memcpy(copy, page, sizeof(copy)); /* the guest may write to @page */
+	memcpy(copy, page, sizeof(copy)); /* a copy, because the guest may write to @page */
 	wire_hash(e->base_seed, copy, sizeof(copy), hash);
 	is_kept = memcmp(hash, known, sizeof(hash)) == 0;
 	memset(known, 0, WIRE_HASH_SIZE);

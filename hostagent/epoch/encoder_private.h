@@ -87,7 +87,8 @@ struct encoder {
 	size_t n_batch;
 
 	char disk[WIRE_DISK_NAME_MAX + 1]; /* disk of the open DISK frame */
-	uint64_t n_disk_records, disk_bytes; /* as in struct encoder_counts: disk records, and their bytes */
+	/* as in struct encoder_counts: disk records, and their bytes */
+	uint64_t n_disk_records, disk_bytes;
 
 	/* the standby's hashes, from encoder_set_base(). When a page gets its first record, its
 	 * hash here is zeroed */

@@ -326,7 +326,7 @@ struct engine {
 	int publish_error; /* why the last engine_publish() could not format the figures; 0: it
 			    * could */
 
-	/* shared with the owner's threads */
+	/* other threads use these members, too */
 	pthread_t thread;
 	_Atomic bool must_stop;
 	int wake_fd; /* eventfd, written when must_stop is set */

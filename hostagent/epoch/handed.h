@@ -50,7 +50,7 @@ struct handed {
 	char qmp[HANDED_PATH_MAX + 1]; /* path of QEMU's monitor */
 	uint32_t n_pages;    /* number of pages in all of the guest's memory blocks together */
 	int uffd;
-	uint64_t fault_ns;   /* track_fault_ns() */
+	uint64_t fault_ns;   /* the result of track_fault_ns() */
 	/* until when this host may run the guest, and release its output; see lease_resume() */
 	uint64_t until_ns, release_ns;
 	/* when we told QEMU to stop the guest, and when QEMU had stopped it (CLOCK_MONOTONIC) */
