@@ -241,7 +241,7 @@ int hold_take(struct __sk_buff *skb)
 	taken = bpf_map_lookup_elem(&hold_taken, &zero);
 	if (taken)
 		*taken = 1;
-	return -1; /* the whole frame */
+	return -1; /* let the whole frame into the socket */
 }
 
 SEC("tc")

@@ -71,7 +71,7 @@ static int open_link(const struct hold_prog *prog, const char *name, int *ret_fd
 	if (fd < 0)
 		return fd;
 	r = bpf_obj_get_info_by_fd(fd, &info, &size);
-	/* Both kinds of link store the device's ifindex at the same offset. */
+	/* An XDP link and a tcx link have the device's ifindex at the same offset. */
 	if (r == 0 && ((info.type != BPF_LINK_TYPE_XDP && info.type != LINK_TYPE_TCX) ||
 		       info.xdp.ifindex != (uint32_t)prog->ifindex))
 		r = -ENODEV;
@@ -83,9 +83,9 @@ static int open_link(const struct hold_prog *prog, const char *name, int *ret_fd
 	return 0;
 }
 
-/* Open the pinned links that are on our device. If there is none, remove all pins: they belong to
- * an earlier guest, whose mode must not apply to this guest. (If the device of a link is gone, the
- * link's ifindex is 0.) */
+/* Open the pinned links that are on our device. If there is none, the pins belong to an earlier
+ * guest, whose mode must not apply to this guest. So remove all pins in this case. (A link whose
+ * device is gone has ifindex 0.) */
 static int find_pinned_link(struct hold_prog *prog)
 {
 	int r = open_link(prog, prog->is_offload ? LINK_TC : LINK_XDP, &prog->link_fd), q;
@@ -205,7 +205,7 @@ static int make_clsact(struct hold_prog *prog)
 static int remove_clsact(const struct hold_prog *prog)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex,
-		    /* naming both points removes the qdisc itself */
+		    /* if both points are named, libbpf removes the qdisc itself */
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 
 	return bpf_tc_hook_destroy(&hook);
@@ -380,7 +380,8 @@ static int open_pinned(struct hold_prog *prog)
 	return 0;
 }
 
-/* Returns the device of the link pinned as @name in @pin_dir; 0 if there is none. */
+/* Returns the ifindex of the device on which the link pinned as @name in @pin_dir is; 0 if there is
+ * no such link. */
 static int pinned_ifindex(const char *pin_dir, const char *name)
 {
 	struct bpf_link_info info = {0};

@@ -101,8 +101,8 @@ int hold_prog_take_fd(const struct hold_prog *prog);
  * is_offload. Makes no system call. */
 uint64_t hold_prog_n_captured(const struct hold_prog *prog);
 
-/* Returns how many of these frames have come out of the veth pair; 0 without is_offload. Makes no
- * system call. */
+/* Returns how many of the frames that hold_tap sent into the veth pair have come out of it; 0
+ * without is_offload. Makes no system call. */
 uint64_t hold_prog_n_arrived(const struct hold_prog *prog);
 
 /* Returns how many frames hold_release has passed to the tap since hold_prog_open(). Makes no

@@ -29,9 +29,10 @@ enum shield_verdict {
 	SHIELD_MALFORMED = 2,	  /* for the witness port, but of wrong size or magic */
 	SHIELD_UNKNOWN_KEY = 3,
 	SHIELD_WRONG_ADDRESS = 4, /* not sent from the address of the host that has the key */
-	SHIELD_REPLAYED = 5,	  /* its sequence is not above the newest that has passed */
+	/* a datagram of this key with the same or a newer sequence has passed */
+	SHIELD_REPLAYED = 5,
 	SHIELD_BAD_MAC = 6,
-	/* its field `path` does not name this network; checked right after MALFORMED */
+	/* the datagram's field `path` does not name this network; checked right after MALFORMED */
 	SHIELD_WRONG_PATH = 7,
 	SHIELD_N_VERDICTS = 8,
 };

@@ -108,7 +108,7 @@ int blocks_open(pid_t pid, const struct vmm_disk *disk, struct blocks **ret,
 
 /* ---- read */
 
-/* Read the @i-th block of the run into the buffer. Asks for a whole block even at the end of the
+/* Read block blocks->first + @i into the buffer. Asks for a whole block even at the end of the
  * disk, because O_DIRECT allows only whole sectors. Returns 0; -ENODATA: the image ends before the
  * block's end; or another -errno. */
 static int read_block(struct blocks *blocks, uint32_t i)

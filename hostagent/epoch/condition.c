@@ -57,7 +57,7 @@ static const struct change guest_changes[] = {
 	{GUEST_STOPPING, GUEST_STOPPED, INFO},
 	{GUEST_STOPPING, GUEST_RUNS, INFO}, /* QEMU refused `stop`, or the guest was resumed */
 	/* Changes by STOP and RESUME events that arrive with or before QEMU's answer to `stop`. The
-	 * last event decides. */
+	 * last event says whether the guest runs. */
 	{GUEST_STOPPING, GUEST_STOPPING_RESUMED, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_RUNS, INFO},
@@ -219,8 +219,8 @@ static const char *const verify_values[VERIFY_N_CONDITIONS] = {
 	[VERIFY_PASSED] = "passed",
 };
 
-/* All changes are logged at DEBUG. Each batch makes the changes between the first values, and a
- * second log line reports a copy and the end of a pass. */
+/* All changes are logged at DEBUG: the first four occur in each batch, and another log line reports
+ * a copy and the end of a pass. */
 static const struct change verify_changes[] = {
 	{VERIFY_IDLE, VERIFY_READING, DEBUG},
 	{VERIFY_READING, VERIFY_READ, DEBUG},
@@ -247,8 +247,8 @@ static const char *const ram_values[RAM_N_CONDITIONS] = {
 	[RAM_PASSED] = "passed",
 };
 
-/* All changes are logged at DEBUG. Each batch makes the changes between the first values, and a
- * second log line reports the end of a pass. */
+/* All changes are logged at DEBUG: the first three occur in each batch, and another log line
+ * reports the end of a pass. */
 static const struct change ram_changes[] = {
 	{RAM_IDLE, RAM_READ, DEBUG},
 	{RAM_READ, RAM_SENT, DEBUG},
@@ -265,8 +265,8 @@ static const char *const finding_values[FINDING_N_CONDITIONS] = {
 	[FINDING_FAILED] = "failed",
 };
 
-/* Changes at DEBUG have a second log line: for each difference, for a pass that has ended, and for
- * a pass that an operator begins. */
+/* Changes are logged at DEBUG if another log line reports the difference, the end of the pass, or
+ * the operator's command that begins a pass. */
 static const struct change finding_changes[] = {
 	{FINDING_NONE, FINDING_DIFFERS, DEBUG},
 	{FINDING_DIFFERS, FINDING_COPIED, INFO},
@@ -286,7 +286,8 @@ static const char *const asked_values[ASKED_N_CONDITIONS] = {
 	[ASKED_DISKS] = "disks",
 };
 
-/* All changes are logged at DEBUG, because other log lines report the begin and the end. */
+/* All changes are logged at DEBUG, because other log lines report when an asked pass begins and
+ * ends. */
 static const struct change asked_changes[] = {
 	{ASKED_NONE, ASKED_BOTH, DEBUG},
 	{ASKED_BOTH, ASKED_RAM, DEBUG},
@@ -304,7 +305,8 @@ static const char *const base_values[BASE_N_CONDITIONS] = {
 	[BASE_SENT] = "sent",
 };
 
-/* All changes are logged at DEBUG, because a copy asks many questions. */
+/* All changes are logged at DEBUG, because the engine asks the standby many questions before a
+ * copy. */
 static const struct change base_changes[] = {
 	{BASE_NONE, BASE_WANTED, DEBUG},
 	{BASE_WANTED, BASE_SENT, DEBUG},
@@ -319,7 +321,7 @@ static const char *const tracking_values[TRACKING_N_CONDITIONS] = {
 	[TRACKING_USED] = "used",
 };
 
-/* All changes are logged at DEBUG. Each FULL epoch makes them, and a second log line reports
+/* All changes are logged at DEBUG, because each FULL epoch makes them. Another log line reports
  * failures. */
 static const struct change tracking_changes[] = {
 	{TRACKING_LOST, TRACKING_FRESH, DEBUG},

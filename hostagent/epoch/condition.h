@@ -73,9 +73,10 @@ enum output_condition {
 /* May this host speak for the guest, that is, let it run and release its frames? */
 enum voice_condition {
 	VOICE_SPEAKS,
-	VOICE_SILENCED, /* not now: the lease has expired, frames could bypass the hold, or the
-			 * guest was let go of in a move */
-	VOICE_OUTVOTED, /* never again: another host owns the guest */
+	/* this host must not speak now: the lease has expired, frames could bypass the hold, or the
+	 * guest was let go of in a move */
+	VOICE_SILENCED,
+	VOICE_OUTVOTED, /* this host must never speak again: another host owns the guest */
 	VOICE_N_CONDITIONS,
 };
 
@@ -91,36 +92,38 @@ enum stream_condition {
 
 /* Did the VM's other host agree that we continue in this term without a gateway? */
 enum direct_condition {
-	DIRECT_OFF,	     /* no: the stream leads, or will lead, to a gateway */
-	DIRECT_PEER_NEXT,    /* yes; connect to the other host next */
-	DIRECT_GATEWAY_NEXT, /* yes; connect to the gateway next, if a frame of it arrived lately,
-			      * otherwise to the other host */
+	DIRECT_OFF,	     /* the stream leads, or will lead, to a gateway */
+	DIRECT_PEER_NEXT,    /* the other host has agreed: connect to it next */
+	/* the other host has agreed: connect to the gateway next if it has sent a frame lately,
+	 * otherwise to the other host */
+	DIRECT_GATEWAY_NEXT,
 	DIRECT_N_CONDITIONS,
 };
 
 /* Does our reference (the pages as the standby has them) match the standby's copy? */
 enum sync_condition {
-	SYNC_LOST, /* no: only a FULL epoch may follow */
-	SYNC_FULL, /* not yet: a FULL epoch is being made */
-	SYNC_KEPT, /* yes */
+	SYNC_LOST, /* reference and copy do not match: only a FULL epoch may follow */
+	SYNC_FULL, /* a FULL epoch is being made; reference and copy match after it */
+	SYNC_KEPT, /* reference and copy match */
 	SYNC_N_CONDITIONS,
 };
 
 /* Are the guest's devices and taps still as they were when the engine attached? */
 enum cover_condition {
 	COVER_WHOLE,
-	COVER_DEVICES, /* no: the guest's devices have changed. We make no seals */
-	COVER_NET,     /* no: the guest's frames could bypass the hold. We make no seals, and the
-			* guest must not run */
+	COVER_DEVICES, /* the guest's devices have changed: no seals are made */
+	/* the guest's frames could bypass the hold: no seals are made, and the guest must not
+	 * run */
+	COVER_NET,
 	COVER_N_CONDITIONS,
 };
 
 /* Does the standby get what the guest writes to its disks? */
 enum disks_condition {
 	DISKS_NONE,    /* the guest has no disk that is replicated */
-	DISKS_APART,   /* no: QEMU does not mirror them, or a write did not arrive */
-	DISKS_COPYING, /* not yet: QEMU copies them, and mirrors what the guest writes meanwhile */
-	DISKS_IN_STEP, /* yes: each write of the guest ends only after QEMU has mirrored it */
+	DISKS_APART,   /* QEMU does not mirror the disks, or a write did not arrive */
+	DISKS_COPYING, /* QEMU copies the disks, and mirrors what the guest writes meanwhile */
+	DISKS_IN_STEP, /* each write of the guest ends only after QEMU has mirrored it */
 	DISKS_N_CONDITIONS,
 };
 
@@ -144,10 +147,11 @@ enum verify_condition {
 	VERIFY_READ,	/* the blocks' hashes will be put into the epoch that was just sealed */
 	VERIFY_SENT,	/* the blocks' hashes are in an epoch; the standby has not answered */
 	VERIFY_REREADING, /* a thread reads one block, which differed and must be sent again */
-	VERIFY_REREAD,	/* that block will be put into the epoch that was just sealed */
+	/* the block was read again, and will be put into the epoch that was just sealed */
+	VERIFY_REREAD,
 	VERIFY_COPY,	/* there is no batch; the disk must be copied again */
-	VERIFY_PASSED,	/* the pass has ended; the figures of the pass count the blocks that it has
-			 * not proved equal */
+	/* the pass has ended; its figures count the blocks that it could not prove equal */
+	VERIFY_PASSED,
 	VERIFY_N_CONDITIONS,
 };
 
@@ -166,43 +170,47 @@ enum ram_condition {
 enum finding_condition {
 	FINDING_NONE,	 /* no difference */
 	FINDING_DIFFERS, /* something differed, and no whole pass has ended since */
-	FINDING_COPIED,	 /* like FINDING_DIFFERS, and what differed was left to a copy of all */
-	FINDING_FAILED,	 /* nothing helped; nothing is verified until an operator begins a pass */
+	/* like FINDING_DIFFERS, and because of it, all of RAM or the disk is, or was, copied
+	 * again */
+	FINDING_COPIED,
+	/* neither a repair nor a copy helped; nothing is verified until an operator begins a
+	 * pass */
+	FINDING_FAILED,
 	FINDING_N_CONDITIONS,
 };
 
-/* Of a pass that an operator has asked for: which parts are not compared yet? */
+/* If an operator asked for a pass: which parts of it are not compared yet? */
 enum asked_condition {
 	ASKED_NONE, /* no pass was asked for, or it has ended */
 	ASKED_BOTH,
-	ASKED_RAM,   /* the disks' part has ended */
-	ASKED_DISKS, /* RAM's part has ended */
+	ASKED_RAM,   /* RAM is not compared yet; the disks' part has ended */
+	ASKED_DISKS, /* the disks are not compared yet; RAM's part has ended */
 	ASKED_N_CONDITIONS,
 };
 
-/* Is there a question to the standby about what it has already? See engine_base.c. */
+/* Do we ask the standby which pages or blocks it already has? See engine_base.c. */
 enum base_condition {
 	BASE_NONE,
-	BASE_WANTED, /* yes; it is not sent yet */
-	BASE_SENT,   /* yes; it is sent and not answered */
+	BASE_WANTED, /* there is a question, which is not sent yet */
+	BASE_SENT,   /* there is a question, which is sent and not answered */
 	BASE_N_CONDITIONS,
 };
 
 /* Is the guest's memory tracked? */
 enum tracking_condition {
-	TRACKING_LOST,	/* no */
-	TRACKING_FRESH, /* yes, and the tracker was not scanned since it was opened */
-	TRACKING_USED,	/* yes */
+	TRACKING_LOST,	/* memory is not tracked */
+	TRACKING_FRESH, /* memory is tracked; no scan was made since the tracker was opened */
+	TRACKING_USED,	/* memory is tracked, and was scanned */
 	TRACKING_N_CONDITIONS,
 };
 
 /* Does QEMU obey flushes of a disk's image? Each disk has this condition. See engine_flushes.c. */
 enum flush_condition {
 	FLUSH_OBEYED,
-	FLUSH_IGNORED, /* no: we made QEMU ignore them */
-	FLUSH_KEPT,    /* yes, and QEMU could not be made to ignore them, so they stay within the
-			* pause */
-	FLUSH_BETWEEN, /* perhaps: to make QEMU ignore them has failed halfway */
+	FLUSH_IGNORED, /* we made QEMU ignore flushes */
+	/* an attempt to make QEMU ignore flushes failed, so flushes still make pauses longer */
+	FLUSH_KEPT,
+	FLUSH_BETWEEN, /* an attempt to make QEMU ignore flushes failed halfway */
 	FLUSH_N_CONDITIONS,
 };
 

@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* Where a step begins. */
+/* Where a step (the pages that a thread copies at a time) begins. */
 struct step {
 	uint32_t range;	 /* index of the step's first range */
 	uint32_t offset; /* index of the step's first page in that range */

@@ -23,15 +23,15 @@ enum mark {
 struct dup {
 	const struct reference *reference;
 	struct marks marks;
-	uint64_t *table; /* high half: tag, low half: page; an unused entry is 0 */
+	uint64_t *table; /* in each entry: tag in the high half, page in the low half; 0: unused */
 	size_t mask;	 /* number of entries - 1 */
 	uint64_t n_dups;
 	bool is_allowed, is_full; /* the arguments of dup_begin() */
 	bool is_on;		  /* DUP records may be used in this epoch */
 
 	/* these members decide whether to look a page up */
-	bool is_sparse;	 /* look up only the pages of two groups; see WINDOW_LOOKED */
-	uint32_t choice; /* the second group, which changes with each window */
+	bool is_sparse;	 /* true: look up only the pages of two groups; see WINDOW_LOOKED */
+	uint32_t choice; /* the group that changes with each window; see WINDOW_LOOKED */
 	/* in the current window: how many pages could be looked up, were looked up, and were
 	 * found */
 	uint32_t n_asked, n_looked, n_repeated;

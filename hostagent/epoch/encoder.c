@@ -117,7 +117,7 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, uint8_t 
 	struct wire_epoch_begin begin = {.previous_epoch = previous};
 	int r;
 
-	encoder_abandon(e); /* drop units that remain from an abandoned epoch */
+	encoder_abandon(e); /* drop units (batches of pages) that remain from an abandoned epoch */
 	e->payload = NULL;
 	e->device_next = 0;
 	e->n_records = 0;

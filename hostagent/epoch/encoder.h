@@ -58,8 +58,8 @@ struct encoder_counts {
 	uint32_t n_threads;	      /* number of threads that encode pages */
 };
 
-/* A position in a list of pages. Begin with @range and @offset 0, and with @pages at the content of
- * the first page. */
+/* A position in a list of pages. At the start of the list, `range` and `offset` are 0, and `pages`
+ * is the content of the first page. */
 struct encoder_cursor {
 	const struct page_range *ranges;
 	uint32_t n_ranges;
@@ -72,7 +72,10 @@ struct encoder_cursor {
 /* Make an encoder for a guest of @n_pages, with a reference of at most @reference_pages. The
  * encoder writes into @retain, which the caller still owns. @n_threads (up to WORKERS_THREADS_MAX)
  * is the number of threads that encode pages, including the caller's thread; 0:
- * workers_default_threads() decides. Returns 0; -ENOMEM; or another error of workers_new(). */
+ * workers_default_threads() decides.
+ * Returns 0;
+ * -ENOMEM;
+ * or another error of workers_new(). */
 int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 		struct retain *retain, struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
@@ -117,8 +120,11 @@ void encoder_set_second_stage(struct encoder *encoder, bool is_on);
 
 /* Start epoch @epoch, which builds on epoch @previous. @flags: WIRE_FLAG_* of EPOCH_BEGIN. A FULL
  * epoch builds on no other epoch: the reference is emptied. Each frame of a FULL epoch is dropped
- * once it is sent. Returns 0; -ENOBUFS: the backlog is full; or -ENOMEM. After an error, do not
- * continue this epoch: only a FULL epoch can follow. */
+ * when it was sent.
+ * Returns 0;
+ * -ENOBUFS: the backlog is full;
+ * -ENOMEM.
+ * After an error, do not continue this epoch: only a FULL epoch can follow. */
 int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, uint8_t flags)
 	__attribute__((warn_unused_result));
 
@@ -148,8 +154,11 @@ int encoder_fd(const struct encoder *encoder);
  * reads the epoch's pages. Only a FULL epoch can follow. */
 void encoder_abandon(struct encoder *encoder);
 
-/* Encode the device state @blob. Call this once per epoch. Returns 0; -ENOBUFS: call this again
- * with the same blob to continue; -ENOMEM; -EFBIG: @blob is empty, or larger than WIRE_BLOB_MAX. */
+/* Encode the device state @blob. Call this once per epoch.
+ * Returns 0;
+ * -ENOBUFS: the backlog is full; to continue, call this again with the same blob;
+ * -ENOMEM: the epoch is lost;
+ * -EFBIG: @blob is empty, or larger than WIRE_BLOB_MAX. */
 int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
 	__attribute__((warn_unused_result));
 
@@ -170,8 +179,11 @@ int encoder_disk(struct encoder *encoder, const char *name, const struct wire_di
 		 uint32_t *done) __attribute__((warn_unused_result));
 
 /* Put hashes of pages into the epoch, if WIRE_FEATURE_VERIFY is in use. Call this after the epoch's
- * pages. Returns 0; -ENOBUFS: call this again; -ENOMEM; -EINVAL: a value in @hash is out of its
- * bounds. */
+ * pages.
+ * Returns 0;
+ * -ENOBUFS: the backlog is full; call this again;
+ * -ENOMEM: the epoch is lost;
+ * -EINVAL: a value in @hash is out of its bounds. */
 int encoder_ram_hash(struct encoder *encoder, const struct wire_ram_hash *hash)
 	__attribute__((warn_unused_result));
 
@@ -181,12 +193,18 @@ int encoder_ram_hash(struct encoder *encoder, const struct wire_ram_hash *hash)
 void encoder_forget(struct encoder *encoder, uint32_t page);
 
 /* Add the time that the guest's clock should show. Call this after encoder_device(), and only if
- * WIRE_FEATURE_CLOCK is in use. Returns 0; -ENOBUFS: call this again; -ENOMEM; -EINVAL: a value in
- * @clock is out of its bounds. */
+ * WIRE_FEATURE_CLOCK is in use.
+ * Returns 0;
+ * -ENOBUFS: the backlog is full; call this again;
+ * -ENOMEM: the epoch is lost;
+ * -EINVAL: a value in @clock is out of its bounds. */
 int encoder_clock(struct encoder *encoder, const struct wire_clock *clock)
 	__attribute__((warn_unused_result));
 
-/* Finish the epoch. Returns 0; -ENOBUFS: call this again; or -ENOMEM. */
+/* Finish the epoch.
+ * Returns 0;
+ * -ENOBUFS: the backlog is full; call this again;
+ * -ENOMEM: the epoch is lost. */
 int encoder_end(struct encoder *encoder) __attribute__((warn_unused_result));
 
 void encoder_get_counts(const struct encoder *encoder, struct encoder_counts *ret_counts);

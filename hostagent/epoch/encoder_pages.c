@@ -92,7 +92,7 @@ static size_t encode_kept(struct encoder *e, uint32_t index, const uint8_t *page
 
 	if (!known || memcmp(known, none, sizeof(none)) == 0)
 		return 0;
-	memcpy(copy, page, sizeof(copy)); /* the guest may write to @page */
+	memcpy(copy, page, sizeof(copy)); /* a copy, because the guest may write to @page */
 	wire_hash(e->base_seed, copy, sizeof(copy), hash);
 	is_kept = memcmp(hash, known, sizeof(hash)) == 0;
 	memset(known, 0, WIRE_HASH_SIZE);
@@ -155,8 +155,8 @@ int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
 {
 	int r;
 
-	/* Close an open DISK frame, because its room in the backlog is the place at which the
-	 * frames of units are added. */
+	/* Close an open DISK frame: it is at the end of the backlog, where the frames of units are
+	 * added. */
 	if (e->payload && e->frame_type == WIRE_DISK)
 		encoder_close_frame(e, 0);
 	r = e->sink->begin(e);

@@ -87,9 +87,11 @@ struct encoder {
 	size_t n_batch;
 
 	char disk[WIRE_DISK_NAME_MAX + 1]; /* disk of the open DISK frame */
-	uint64_t n_disk_records, disk_bytes; /* see struct encoder_counts */
+	/* as in struct encoder_counts: disk records, and their bytes */
+	uint64_t n_disk_records, disk_bytes;
 
-	/* see encoder_set_base(); the hash of a page is zeroed at its first record */
+	/* the standby's hashes, from encoder_set_base(). When a page gets its first record, its
+	 * hash here is zeroed */
 	uint8_t *base;
 	uint64_t base_seed;
 	uint64_t n_kept;
@@ -111,8 +113,11 @@ struct encoder {
 	uint32_t n_collected;
 };
 
-/* encoder_frames.c. Ensure that a frame of @type is open, with room for @room more bytes. Returns
- * 0; -ENOBUFS; or -ENOMEM. On error no frame is open. */
+/* encoder_frames.c. Ensure that a frame of @type is open, with room for @room more bytes.
+ * Returns 0;
+ * -ENOBUFS: the backlog is full; call again later;
+ * -ENOMEM: the epoch is lost.
+ * On error no frame is open. */
 int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 	__attribute__((warn_unused_result));
 /* Finish the open frame. If the frame is empty (all its pages were unchanged), it is not sent. */

@@ -12,8 +12,10 @@
  * wake a thread and wait for it than to find the deltas. */
 #define WAKE_UNITS 4u
 
-/* Move a finished unit's frames into the backlog. Returns 0; -ENOBUFS (then call again to
- * continue); -ENOMEM. */
+/* Move a finished unit's frames into the backlog.
+ * Returns 0;
+ * -ENOBUFS: the backlog is full; call this again to continue;
+ * -ENOMEM: the epoch is lost. */
 static int collect_frames(struct encoder *e, const struct unit *unit)
 {
 	for (; e->n_collected < unit->n_frames; e->n_collected++) {

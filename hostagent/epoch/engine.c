@@ -86,7 +86,8 @@ static void on_stop(struct engine *e)
 
 static void on_resume(struct engine *e)
 {
-	e->guest.end_text = NULL; /* with -no-shutdown, this QEMU goes on */
+	/* QEMU has not ended (-no-shutdown), and the guest runs again */
+	e->guest.end_text = NULL;
 	switch (e->guest.condition) {
 	case GUEST_SEALING_PAUSED:
 		engine_set_guest(e, GUEST_SEALING, "");
@@ -154,7 +155,8 @@ static void serve(struct engine *e)
 	engine_watch_tick(e);
 	engine_direct_tick(e);
 	engine_stream_receive(e);
-	/* holds_receive() also continues a release that the kernel interrupted. */
+	/* holds_receive() also continues a release that the kernel interrupted. So while released
+	 * frames still wait, call it only if frames may be released now. */
 	if (e->lease.voice == VOICE_SPEAKS &&
 	    (!holds_is_sending(e->output.holds) || engine_may_release(e)))
 		r = holds_receive(e->output.holds);

@@ -268,7 +268,7 @@ void engine_move_end(struct engine *engine);
  * kernel frees this memory. Later epochs are larger, because more pages are sent whole. If
  * @is_wanted is false, the reference may grow again. Can be called on any thread. */
 void engine_shed(struct engine *engine, bool is_wanted);
-/* Has the memory been given back? Can be called on any thread. */
+/* Has engine_shed() given the memory back? Can be called on any thread. */
 bool engine_has_shed(struct engine *engine);
 
 /* Is a move wanted, or is the guest still stopped for a move? Can be called on any thread. */

@@ -158,8 +158,8 @@ void engine_base_void(struct engine *e)
 
 void engine_base_forget(struct engine_disk *disk)
 {
-	/* The records that wait in the ring would change the image after it was hashed. They are
-	 * not needed, because the next mirror reads the whole disk. */
+	/* Drop the records that wait in the ring: they would change the standby's image after it
+	 * was hashed. They are not needed, because the next mirror reads the whole disk. */
 	disk_ring_forget_hashes(disk->ring);
 	disk_ring_release(disk->ring, disk_ring_head(disk->ring));
 	disk->encoded = disk_ring_tail(disk->ring);
@@ -225,7 +225,8 @@ uint64_t engine_base_wake_ns(const struct engine *e)
 
 	if (!b->disk)
 		return UINT64_MAX;
-	/* after a question was sent, the thread need not look: the answer wakes it */
+	/* after a question was sent, the answer wakes the thread; so look only when ANSWER_NS are
+	 * over */
 	return b->condition == BASE_SENT ? b->asked_ns + ANSWER_NS : clock_mono_ns() + LOOK_NS;
 }
 

@@ -239,7 +239,7 @@ void engine_disks_full_begins(struct engine *e)
 	for (uint32_t i = 0; i < e->disks.n; i++) {
 		struct engine_disk *disk = &e->disks.disk[i];
 
-		/* ignore the result: has_lost includes it */
+		/* ignore the result: whether records are lost is already in has_lost */
 		(void)!ring_epochs_full_begins(disk->ring, &disk->early, disk->server != NULL);
 		disk->encoded = disk_ring_tail(disk->ring);
 	}

@@ -22,7 +22,8 @@
 struct engine;
 struct handed;
 
-#define ENGINE_SEALED_AT_SLOTS 64u /* must be greater than in_flight_max */
+/* must be greater than pacer_config.in_flight_max */
+#define ENGINE_SEALED_AT_SLOTS 64u
 #define ENGINE_COPY_BYTES_PER_S_MIN (UINT64_C(1) << 20) /* the smallest value of copy_bytes_per_s */
 
 /* One disk of the guest; see engine_disks.c. */
@@ -37,7 +38,7 @@ struct engine_disk {
 	struct disk_ring_counts counts;
 	/* the blocks whose records were put into the current or last FULL epoch */
 	struct ring_early early;
-	uint64_t encoded; /* position in the ring; the records before it are in frames */
+	uint64_t encoded; /* position in the ring up to which the records are in frames */
 	/* position in the ring at which the copy ends; valid unless engine_disks.copy_sent_ns is
 	 * 0 */
 	uint64_t copy_end;
@@ -76,8 +77,9 @@ struct engine_disks {
 	 * copy_bytes that QEMU must read, it has read copied_bytes. Both are sums over all
 	 * disks. */
 	uint64_t copied_bytes, copy_bytes;
-	uint64_t copy_sent_ns; /* when the copy was whole in the rings; 0: it is not yet, or all of
-				* it is committed */
+	/* when the last bytes of the copy were put into the rings; 0: not yet, or the whole copy is
+	 * committed */
+	uint64_t copy_sent_ns;
 	uint64_t copy_ms;      /* from begun_ns until the last copy was committed; 0: none yet */
 	uint64_t copy_look_ns; /* when to ask QEMU again how far the copy is */
 	uint32_t copy_tenths;  /* how many tenths of the copy were reported as done */
@@ -101,12 +103,13 @@ struct engine_verify {
 				* began */
 	uint64_t epoch;        /* the epoch of the hashes; valid in VERIFY_READ, VERIFY_REREAD
 				* and VERIFY_SENT */
-	uint64_t sent;         /* bit i: the hash of the i-th block of the batch is in that epoch */
+	uint64_t sent;         /* bit i: epoch `epoch` has the hash of the batch's i-th block */
 	uint64_t answer_ns;    /* VERIFY_SENT: when to give up waiting for the standby's answer */
 	uint64_t next_ns;      /* when the next batch, or the next pass, may begin */
 	struct wire_disk_checked answer; /* the standby's answer; if n_differ > 0, it is not handled
 					  * yet */
-	/* what differed last in the current batch, until the batch is equal; n_differ 0: nothing */
+	/* the standby's last answer by which blocks of the current batch differ; n_differ 0: there
+	 * was none, or the batch was found equal since */
 	struct wire_disk_checked bad;
 	uint32_t bad_at;       /* index in bad.offset of the next block to send again */
 	uint64_t n_unproven;   /* number of unproven blocks of all disks */
@@ -144,8 +147,8 @@ void engine_disks_detach(struct engine *e);
 void engine_disks_free(struct engine_disks *disks);
 /* Does QEMU open any of the disks with O_DIRECT? */
 bool engine_disks_are_direct(const struct engine *e);
-/* May epochs be sent on this stream? Not if the guest has disks and the stream cannot carry
- * them. */
+/* May epochs be sent on the stream? Not if the guest has disks and the stream cannot carry their
+ * changes. */
 bool engine_disks_may_stream(const struct engine *e);
 /* May the hold begin with the next seal? Only if the disks are in step and few bytes wait in the
  * rings. */
@@ -184,7 +187,7 @@ uint64_t engine_copy_limit(const struct engine *e);
 /* engine_mirrors.c. When it is time, begin the mirrors. When they are in step or broken, record
  * that. Called between two epochs. */
 void engine_disks_tick(struct engine *e);
-/* Return when the next tick is due. */
+/* Return when engine_disks_tick() is due. */
 uint64_t engine_disks_wake_ns(const struct engine *e, uint64_t now_ns);
 /* Check that every write so far is in the rings. Call this after each seal, before its epoch is
  * encoded. Returns 0 if no write is missing, or if the mirrors were not running anyway. If a write
@@ -259,7 +262,7 @@ void engine_flushes_tick(struct engine *e);
 int engine_flushes_on(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 bool engine_flushes_are_off(const struct engine *e); /* are the flushes of every disk off? */
-bool engine_flushes_are_any_off(const struct engine *e); /* are those of any disk off? */
+bool engine_flushes_are_any_off(const struct engine *e); /* are the flushes of any disk off? */
 
 /* engine_disks_handed.c. Leave rings, servers and mirrors to the agent's next program. */
 void engine_disks_hand_on(struct engine *e, struct handed *handed);

@@ -378,8 +378,9 @@ void engine_take_up(struct engine *e)
 	encoder_continue(e->epochs.encoder, h->device, h->device_size);
 	retain_continue(e->epochs.retain, h->epoch);
 	e->epochs.committed = h->epoch;
-	e->figures.last_kind = SEAL_KEEP; /* as after a KEEP seal, pages that were left writable are
-					   * reported again */
+	/* As after a seal of the kind KEEP, the next scan reports the pages that were left
+	 * writable. */
+	e->figures.last_kind = SEAL_KEEP;
 	protect_init(&e->epochs.protect, h->fault_ns);
 	if (e->disks.n == 0 || e->disks.condition == DISKS_IN_STEP)
 		engine_set_sync(e, SYNC_KEPT, "the agent's last program handed it on");

@@ -111,9 +111,9 @@ static void renewed(struct engine *e)
 	engine_set_voice(e, VOICE_SPEAKS, "it may speak again: the guest goes on");
 	e->figures.last_resumed_ns = 0; /* do not count the time since the last seal as
 					 * an interval */
-	/* By now TCP has been retransmitting on the old connection, and waits long between its
-	 * retransmissions. So a lost packet may be repeated only seconds later, and until then this
-	 * host cannot replicate. A new connection does not have this wait. */
+	/* By now TCP has retransmitted for some time on the stream's connection, and waits long
+	 * between retransmissions. So a lost packet may be repeated only seconds later, and until
+	 * then this host cannot replicate. A new connection does not have this wait. */
 	engine_stream_close(e, "unheard while the guest stood still; beginning anew");
 	e->stream.connect_at_ns = 0;
 	e->stream.backoff = 0;
@@ -123,8 +123,8 @@ static void renewed(struct engine *e)
 
 void engine_lease_stop(struct engine *e)
 {
-	bool is_first = e->guest.condition == GUEST_RUNS; /* QEMU has answered all earlier `stop`
-							   * commands */
+	/* true: QEMU has answered all our earlier `stop` commands */
+	bool is_first = e->guest.condition == GUEST_RUNS;
 	int r;
 
 	engine_set_guest(e, GUEST_STOPPING, "");

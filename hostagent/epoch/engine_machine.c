@@ -100,7 +100,7 @@ static int send_frame(struct engine *e, uint32_t *ret_next)
 		struct bytes_writer first;
 
 		r = wire_frame_begin(buffer, sizeof(buffer), &first);
-		if (r == 0) /* overwrite the first byte: this is not the last frame */
+		if (r == 0) /* mark the frame, in its first byte, as not the last */
 			r = wire_machine_encode(false, &first);
 	}
 	if (r == 0)

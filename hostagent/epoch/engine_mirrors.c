@@ -227,8 +227,8 @@ static int begin_each(struct engine *e)
 	return 0;
 }
 
-/* Begin all mirrors while the guest is stopped and its requests are done. QEMU 8.2 to 10.0.8 lose a
- * write that is in flight when a mirror starts. */
+/* Begin all mirrors while the guest is stopped and its requests are done, because QEMU 8.2 to
+ * 10.0.8 lose a write that is in flight when a mirror starts. */
 static void begin_mirrors(struct engine *e)
 {
 	enum guest_condition before;
@@ -278,9 +278,8 @@ bool engine_disk_is_filling(const struct engine *e, const struct engine_disk *di
 	return disk_ring_waiting(disk->ring) > e->config.disk_ring_bytes / RING_SEAL_SHARE;
 }
 
-/* Is the running epoch long because of what was put into the ring of @disk since the last seal?
- * Then it should end. Records of earlier epochs do not count, because a seal cannot make them
- * fewer. */
+/* Should the running epoch end, because too much was put into the ring of @disk since the last
+ * seal? Records of earlier epochs do not count, because a seal does not remove them. */
 static bool is_long(const struct engine *e, const struct engine_disk *disk)
 {
 	uint64_t head = disk_ring_head(disk->ring);

@@ -216,8 +216,8 @@ static int open_guest(struct engine *e, struct error *error)
 	return r;
 }
 
-/* Find out which cards have offloads, and so need the second kind of hold. Bit i of *ret: the card
- * on tap i. */
+/* Find out which cards have offloads, and so need the second kind of hold (net/hold.h). Bit i of
+ * *ret: the card on tap i. */
 static int find_offloads(struct engine *e, uint32_t *ret, struct error *ret_error)
 {
 	struct vmm_taps taps;
@@ -319,7 +319,9 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		engine_take_up(e);
 	if (r == 0)
 		r = engine_ram_open(e);
-	e->capture.sweep_look = 2; /* not in the first epoch, because clients wait for it */
+	/* At the second check of QEMU's lists, also close what the previous program left in QEMU.
+	 * The first check belongs to the first epoch, for which clients wait. */
+	e->capture.sweep_look = 2;
 	stage_init(&e->stream.stage, config->second_stage);
 	pacer_init(&e->epochs.pacer, &config->pacer, clock_mono_ns());
 	throttle_init(&e->throttle.plan, &config->throttle);
@@ -339,8 +341,8 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		r = -ENOTSUP;
 	}
 	if (r == 0 && config->handed && !engine_is_holding(e)) {
-		holds_close(e->output.holds); /* it stays closed until the first commit of the next
-					       * engine */
+		/* the hold stays closed until the first commit of the next engine */
+		holds_close(e->output.holds);
 		r = error_set(ret_error, -ESTALE, "its hold is not the one that was left");
 	}
 	if (r == 0 && config->handed)
@@ -414,8 +416,9 @@ int engine_fence(struct engine *engine, struct error *ret_error)
 
 	engine_stop_thread(engine);
 	holds_close(engine->output.holds);
-	engine_disks_sealing(engine, true); /* never cleared again, because nobody reads the rings
-					     * any more */
+	/* from now on, writes do not wait for room in the rings, because nobody reads the rings any
+	 * more */
+	engine_disks_sealing(engine, true);
 	if (engine->guest.condition != GUEST_LOST)
 		r = qmp_execute(engine->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL);
 	if (r < 0)

@@ -76,38 +76,43 @@
 
 struct engine_figures {
 	struct hist pause_ns; /* pauses of epochs whose output was held */
-	struct hist stop_ns, scan_ns, copy_ns, device_ns, cont_ns; /* parts of pause_ns */
+	/* lengths of the parts of the pauses in pause_ns */
+	struct hist stop_ns, scan_ns, copy_ns, device_ns, cont_ns;
 	/* Pauses of epochs whose output left at once. They are longer, because the disks are copied
 	 * in these epochs. */
 	struct hist unheld_pause_ns;
-	struct hist dirty_pages; /* number of dirty pages of each epoch in pause_ns */
+	struct hist dirty_pages; /* number of dirty pages of each epoch whose output was held */
 	struct hist commit_ns;	 /* time from the end of the pause to the commit */
-	struct hist interval_ns; /* time between the ends of two pauses in pause_ns */
+	/* time from the end of one pause to the end of the next, if the output was held */
+	struct hist interval_ns;
 	uint64_t n_epochs;	  /* number of sealed ordinary epochs */
 	uint64_t n_full;
 	uint64_t full_pause_ns;	  /* length of the pause of the last FULL epoch */
 	uint32_t full_rounds;     /* number of rounds of copying before the pause of the last FULL
 				   * epoch */
-	uint64_t n_kept;	  /* how many of the n_epochs were sealed with SEAL_KEEP, which
-				   * leaves the written pages writable */
+	/* number of ordinary epochs that were sealed with SEAL_KEEP, which leaves written pages
+	 * writable */
+	uint64_t n_kept;
 	enum seal_kind last_kind; /* kind of the last seal */
 	struct encoder_counts full; /* page records of all FULL epochs, also of those that were
 				     * given up */
-	uint64_t n_dirty_pages;   /* number of dirty pages of the n_epochs, stale pages not
-				   * counted */
-	uint64_t n_stale_pages;   /* number of pages that were copied only because they had been
-				   * left writable, although they had not changed */
-	uint64_t n_precopied_pages; /* how many of the n_dirty_pages were copied before the pause
-				     * and not again in the pause */
+	/* number of dirty pages of all ordinary epochs; stale pages are not counted */
+	uint64_t n_dirty_pages;
+	/* number of stale pages: pages that had not changed, and were copied only because they had
+	 * been left writable */
+	uint64_t n_stale_pages;
+	/* number of dirty pages of ordinary epochs that were copied before the pause, and not again
+	 * in it */
+	uint64_t n_precopied_pages;
 	/* number of epochs that filled the whole backlog, so that their frames were freed when they
 	 * were sent, before the commit */
 	uint64_t n_let_go;
-	uint64_t bytes_sent; /* size of the frames of the n_epochs, with headers */
+	uint64_t bytes_sent; /* size of the frames of all ordinary epochs, with headers */
 	uint64_t bytes_full; /* size of the frames of the FULL epochs, with headers */
 	uint64_t n_reconnects;
 	uint64_t paused_ns; /* total length of all pauses */
 	uint64_t last_resumed_ns;
-	uint64_t last_commit_ns;  /* commit_ns of the last epoch */
+	uint64_t last_commit_ns;  /* time from the last committed epoch's pause to its commit */
 	uint64_t throttled_ns;	  /* how long the throttle kept the vCPUs stopped */
 	uint32_t throttle_peak;	  /* highest throttle so far, in percent */
 	uint64_t n_lease_ended;
@@ -144,9 +149,10 @@ struct engine_capture {
 	uint64_t pipe_retry_ns; /* when to try the pipe of the gate (vmm/gate.h) again; 0: no try is
 				 * planned */
 	uint64_t pipe_wait_ns;	/* length of the wait that ends at pipe_retry_ns */
-	uint64_t sweep_look;	/* the check of QEMU's lists of devices that also closes what the
-				 * agent's previous program may have left in QEMU; 0: it is
-				 * closed */
+	/* The check of QEMU's lists of devices with this number (engine_figures.n_looks), or a
+	 * later one, also closes what the agent's previous program may have left in QEMU. 0: that
+	 * is closed. */
+	uint64_t sweep_look;
 };
 
 /* Has the guest changed since the engine attached to it? See engine_watch.c. */
@@ -165,7 +171,7 @@ struct engine_watch {
 struct engine_output {
 	struct holds *holds;
 	enum output_condition condition;
-	uint32_t offloads;  /* holds_config.offloads */
+	uint32_t offloads;  /* bit i: the card on tap i has offloads (holds_config) */
 	uint32_t n_unheld;  /* number of epochs since the last FULL epoch that were too long for the
 			     * hold to begin */
 	uint64_t held_from; /* the epoch at whose seal the hold began; 0: an earlier agent began
@@ -177,8 +183,8 @@ struct engine_lease {
 	struct lease lease;	 /* renewed by the thread of the control connection; without a
 				  * gateway, by the engine's thread */
 	enum voice_condition voice;
-	uint64_t stop_sent_ns;	 /* when our `stop` was sent */
-	uint64_t stop_seen_ns;	 /* when QEMU answered that `stop`; 0: not known */
+	uint64_t stop_sent_ns;	 /* when our last `stop` was sent */
+	uint64_t stop_seen_ns;	 /* when QEMU answered our last `stop`; 0: not known */
 	uint64_t retry_ns;	 /* when to retry a `stop` or `cont` that QEMU did not obey */
 	uint64_t commit_waiting; /* epoch of the newest COMMIT that arrived while frames could not
 				  * be released */
@@ -205,7 +211,7 @@ struct engine_epochs {
 	uint64_t wait_ns;  /* length of the wait that ends at retry_ns */
 };
 
-/* See engine_move.c. */
+/* A move of the guest to the VM's other host; see engine_move.c. */
 struct engine_move {
 	enum move_condition condition;
 	uint64_t number;     /* number of the current move, or of the last one; 0: there was none */
@@ -220,7 +226,7 @@ struct engine_move {
 	_Atomic bool must_shed, has_shed;
 };
 
-/* See engine_throttle.c. */
+/* The throttle, which slows the guest down; see engine_throttle.c. */
 struct engine_throttle {
 	struct throttle plan;		    /* timetable: when the guest must stand still */
 	uint64_t held_at_ns;		    /* when the throttle stopped the vCPUs; 0: all run */
@@ -272,7 +278,7 @@ struct engine_base {
 struct engine_direct {
 	enum direct_condition condition;
 	uint64_t beat_ns;      /* when the last BEAT was sent to the other host */
-	uint64_t beat_boot_ns; /* the time in that BEAT (clock_boot_ns()) */
+	uint64_t beat_boot_ns; /* the time in the last BEAT (clock_boot_ns()) */
 	_Atomic uint64_t term; /* the term to enter; engine_go_direct() sets it on any thread, after
 				* claimed_ns and claimed_peer */
 	_Atomic uint64_t claimed_ns;
@@ -283,8 +289,8 @@ struct engine_direct {
 /* What threads do for engine_open() when a guest was handed on; see engine_handed.c. */
 struct engine_aside {
 	pthread_t holds_thread, link_thread;
-	bool has_holds, has_link; /* this thread was started, and its result has not been taken
-				   * yet */
+	/* true: the thread was started, and its result has not been taken yet */
+	bool has_holds, has_link;
 	int holds_result;
 	struct error holds_error;
 	int link_result;
@@ -323,7 +329,7 @@ struct engine {
 	int publish_error; /* why the last engine_publish() could not format the figures; 0: it
 			    * could */
 
-	/* shared with the owner's threads */
+	/* other threads use these members, too */
 	pthread_t thread;
 	_Atomic bool must_stop;
 	int wake_fd; /* eventfd, written when must_stop is set */
@@ -415,7 +421,8 @@ void engine_free(struct engine *e);
  * FULL epoch that will follow. Called when sync is SYNC_FULL and nothing is retained. Returns 0,
  * even if the standby does not answer or has nothing; or an error of engine_service(). */
 int engine_base_memory(struct engine *e) __attribute__((warn_unused_result));
-/* Call this after that FULL epoch was made or given up; it frees the hashes. */
+/* Free the hashes that engine_base_memory() gave to the encoder. Call this after the FULL epoch
+ * that used them was made or given up. */
 void engine_base_used(struct engine *e);
 /* Ask for hashes of the standby's images, and put them into the rings. Returns true if all answers
  * have arrived, or there is nothing to ask: then the mirrors may begin. Called between two epochs,
@@ -425,9 +432,10 @@ bool engine_base_disks(struct engine *e);
  * and forget all hashes: ask for them again before the next mirror begins. That mirror reads the
  * whole disk. No server of @disk may run. */
 void engine_base_forget(struct engine_disk *disk);
-/* Called at each RESUME: drop the question that is open, because the standby may have changed. */
+/* Called at each RESUME: give up the question that is not answered yet, because the standby may
+ * have changed. */
 void engine_base_void(struct engine *e);
-/* Return when to call engine_base_disks() again; UINT64_MAX: not for a question. */
+/* Return when to call engine_base_disks() again; UINT64_MAX: there is no question about a disk. */
 uint64_t engine_base_wake_ns(const struct engine *e);
 /* Handle a HASHES frame. Returns 0; -EPROTO: the frame is not valid. */
 int engine_base_answer(struct engine *e, const struct wire_frame *frame)
@@ -476,7 +484,7 @@ bool engine_may_speak(const struct engine *e);
 bool engine_may_release(const struct engine *e);
 /* Stop or resume the guest when it is time. */
 void engine_lease_tick(struct engine *e);
-/* Return when the next tick is due. */
+/* Return when engine_lease_tick() is due. */
 uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns);
 /* Return @wanted_ns, or an earlier time if the thread must check the lease before that. */
 uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns);
@@ -513,8 +521,10 @@ int engine_direct_frame(struct engine *e, const struct wire_frame *frame)
 int engine_watch_open(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_watch_close(struct engine_watch *watch);
-/* Compare QEMU's taps with the VM's file once more. Returns 0; -ENOTSUP; or an error of
- * vmm_taps_read(). On error *ret_error says why. */
+/* Compare QEMU's taps with the VM's file once more. Returns 0;
+ * -ENOTSUP: QEMU has other taps than the file says;
+ * or an error of vmm_taps_read().
+ * On error *ret_error says why. */
 int engine_watch_check_taps(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* Check the guest's devices, if there is a sign of a change or it is time (watch.h). Call this
@@ -536,7 +546,7 @@ void engine_watch_runstate(struct engine *e);
 
 /* engine_throttle.c */
 void engine_throttle_tick(struct engine *e); /* stop or resume the vCPUs when it is time */
-/* Return when the next tick is due. */
+/* Return when engine_throttle_tick() is due. */
 uint64_t engine_throttle_wake_ns(const struct engine_throttle *throttle, uint64_t now_ns);
 /* Resume the vCPUs that the throttle has stopped; the next tick may stop them again. Call this
  * before any request to QEMU, and before any long wait. Usually blocks for some 10 us. Returns 0;

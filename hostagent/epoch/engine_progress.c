@@ -225,7 +225,8 @@ static int copy_stats(const struct engine *e, char *stats)
 		r = wire_stats_add(stats, "disk_copy_bytes_per_s", "%" PRIu64, copy_rate(d));
 	if (r == 0 && d->condition == DISKS_COPYING)
 		r = wire_stats_add(stats, "disk_copy_s_left", "%" PRIu64, seconds_left(d));
-	/* no epoch can be sent before this copy is complete: the gateway acts on these keys */
+	/* Output is held, and no epoch can be sent before this copy is complete, so clients wait.
+	 * From these keys the gateway judges whether the copy makes progress (fsm_copy.c). */
 	if (r == 0 && d->condition == DISKS_COPYING && engine_is_holding(e))
 		r = wire_stats_add(stats, "held_copied_bytes", "%" PRIu64, d->copied_bytes);
 	if (r == 0 && d->condition == DISKS_COPYING && engine_is_holding(e))

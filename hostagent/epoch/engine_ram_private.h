@@ -60,8 +60,10 @@ struct engine_asked {
 	uint64_t n_begun;	       /* number of the last pass that was begun */
 	enum asked_condition condition;
 	uint64_t began_epoch;
-	uint64_t ram_differ, disk_differ; /* n_differ of RAM and of the disks when the pass began */
-	struct engine_part ram, disks; /* each is valid when its part has ended */
+	/* the values of engine_ram.n_differ and engine_verify.n_differ when the pass began */
+	uint64_t ram_differ, disk_differ;
+	/* what the pass has found in RAM and in the disks; each is valid when its part has ended */
+	struct engine_part ram, disks;
 };
 
 /* engine_verify_ram.c. Allocate the batch, if RAM is to be verified. Returns 0 or -ENOMEM. */
@@ -71,8 +73,8 @@ void engine_ram_close(struct engine_ram *ram);
  * most RAM_BATCH_PAGES pages. Called between two epochs. */
 void engine_ram_tick(struct engine *e);
 /* Call this after a seal, before the pages of its epoch are encoded. Finishes the batch's hashes.
- * If pages of the batch must be sent again, makes the encoder send them whole. Returns those of
- * these pages that @result does not have; the caller must encode them too. */
+ * If pages of the batch differed, makes the encoder send them whole, and returns those that are not
+ * in @result; the caller must encode them too. */
 struct encoder_cursor engine_ram_sealed(struct engine *e, const struct seal_result *result);
 /* Put the batch's hashes into the epoch, after the epoch's pages. Returns 0, or an error after
  * which the epoch is lost. */

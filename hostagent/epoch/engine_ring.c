@@ -43,7 +43,7 @@ int engine_ring_open(struct engine *e, struct engine_disk *disk, struct error *r
 		return disk_ring_new(soft_bytes, bytes, &disk->ring, ret_error);
 	}
 	why_new = disk_ring_why_new(disk->ring);
-	disk->is_base_known = !why_new; /* a ring of an earlier agent has hashes */
+	disk->is_base_known = !why_new; /* the ring of an earlier agent has the hashes already */
 	log_info("vm=%s term=%" PRIu64 " disk=%s %s%s", e->config.vm, e->term, name,
 		 why_new ? "has a new log of its writes: " : "goes on with an earlier agent's log",
 		 why_new ? why_new : "");

@@ -50,7 +50,7 @@ static void use_features(struct engine *e, uint64_t features)
 	uint64_t deltas = features & e->config.codec;
 
 	if (deltas == 0)
-		deltas = WIRE_FEATURE_XRLE; /* every stream of this version supports it */
+		deltas = WIRE_FEATURE_XRLE; /* every stream of this version supports XRLE */
 	if (!encoder_can_resend(e->epochs.encoder, features))
 		engine_lose_sync(e, "the other end cannot read what was encoded");
 	encoder_set_features(e->epochs.encoder, deltas);
@@ -282,8 +282,8 @@ static void resumed(struct engine *e, const struct wire_header *h)
 		engine_lose_sync(e, "the standby is behind what is retained");
 	if (e->epochs.sync != SYNC_KEPT) {
 		/* Drop the retained frames: they must not be sent before the FULL epoch. If a FULL
-		 * epoch is being made now, it is for an older generation. By the change of
-		 * full_generation, engine_service() makes its caller give that epoch up. */
+		 * epoch is being made now, it is for an older generation. Because full_generation
+		 * no longer matches, engine_service() then makes its caller give that epoch up. */
 		retain_drop_all(e->epochs.retain);
 		e->epochs.full_generation = ~h->generation;
 	}

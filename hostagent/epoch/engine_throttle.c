@@ -112,9 +112,9 @@ void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal
 	};
 	uint32_t before = e->throttle.plan.percent;
 
-	/* Do not throttle during this copy. A slower guest would not make the copy smaller, a full
-	 * ring already slows down the guest's writes to its disks, and nobody waits for these
-	 * epochs. */
+	/* Do not throttle while the disks are first copied. A slower guest would not make that copy
+	 * smaller, a full ring already slows down the guest's writes to its disks, and nobody waits
+	 * for these epochs. */
 	if (is_copy(e)) {
 		(void)!engine_throttle_end(e); /* if it fails, the next tick tries again */
 		return;

@@ -86,7 +86,7 @@ static int note_answer(struct engine_verify *v, struct engine_disk *disk,
 {
 	uint64_t differing = 0;
 
-	/* an answer has room for the offsets of a whole batch */
+	/* This limit leaves nothing out: an answer has room for the offsets of a whole batch. */
 	for (uint32_t i = 0; i < checked->n_differ && i < WIRE_DISK_DIFFER_MAX; i++) {
 		uint64_t at = checked->offset[i] / BLOCKS_BYTES - v->first;
 
@@ -260,7 +260,7 @@ static void begin_batch(struct engine *e)
 
 /* ---- a difference */
 
-/* Leave it to the next copy of the disk to send the blocks in `bad`. It sends them even if the
+/* Leave it to the next copy of @disk to send the blocks in v->bad. That copy sends them even if the
  * ring's hashes show no change. */
 static void leave_to_copy(struct engine *e, struct engine_disk *disk)
 {
@@ -324,7 +324,9 @@ void engine_verify_apart(struct engine *e)
 		found_difference(e);
 	if (v->bad.n_differ > 0 && v->finding != FINDING_FAILED)
 		leave_to_copy(e, &e->disks.disk[v->disk]);
-	begin_pass(e); /* `bad` belongs to `disk`, so both begin anew */
+	/* This forgets v->bad, too, because it sets v->disk, to which v->bad belongs, to the first
+	 * disk. */
+	begin_pass(e);
 }
 
 void engine_verify_tick(struct engine *e)
@@ -493,7 +495,7 @@ int engine_verify_encode(struct engine *e, uint64_t epoch)
 	v->sent = 0;
 	for (uint32_t i = 0; r == 0 && i < v->n; i++)
 		r = send_hash(e, i);
-	if (v->sent == 0) { /* nothing to wait for */
+	if (v->sent == 0) { /* no hash was sent, so no answer will come */
 		next_batch(v);
 		engine_set_verify(e, VERIFY_IDLE, "it has no hash to send");
 		return r;
@@ -520,7 +522,9 @@ int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	if (note_answer(v, &e->disks.disk[v->disk], &checked) < 0)
 		return -EPROTO;
 	engine_set_verify(e, VERIFY_IDLE, "");
-	v->answer = checked; /* no copy can begin now, because an epoch may be half encoded */
+	/* Handle a difference later, between two epochs: it may need a copy of the disk, and now an
+	 * epoch may be half encoded. */
+	v->answer = checked;
 	if (checked.n_differ > 0)
 		return 0;
 	/* After a repair, this answer is for the repaired batch, so the repair has helped. After a

@@ -220,7 +220,7 @@ static void read_batch(struct engine *e)
 	batch->n = e->guest.info.n_pages - ram->page;
 	if (batch->n > RAM_BATCH_PAGES)
 		batch->n = RAM_BATCH_PAGES;
-	/* A range must not cross blocks. */
+	/* The batch must not cross the end of a memory block. */
 	for (uint32_t i = 0; i < e->guest.info.n_blocks; i++) {
 		const struct vmm_block *block = &e->guest.info.blocks[i];
 

@@ -177,8 +177,9 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	struct error why;
 	int r;
 
-	/* An ending QEMU takes the guest's cards apart. After that it still answers a command that
-	 * it has read: it saves cards whose links are down. Its event comes before the answer. */
+	/* A QEMU that is ending first sets the links of the guest's cards down, but can still carry
+	 * out our command to save the cards. The saved state is then wrong. QEMU's SHUTDOWN event
+	 * comes before its answer to that command, so end_text is set by now. */
 	if (e->guest.end_text) {
 		engine_lose_sync(e, "QEMU is ending");
 		return -ESTALE;

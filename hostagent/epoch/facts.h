@@ -23,7 +23,7 @@ struct facts {
 	struct vmm_info info;
 	struct vmm_inventory inventory;
 	struct clock_rules clock;
-	uint32_t offloads; /* holds_config.offloads */
+	uint32_t offloads; /* bit i: the card on tap i has offloads (holds_config) */
 };
 
 /* Change this number whenever struct facts, or a struct in it, changes. The assertion is a

@@ -50,8 +50,9 @@ struct handed {
 	char qmp[HANDED_PATH_MAX + 1]; /* path of QEMU's monitor */
 	uint32_t n_pages;    /* number of pages in all of the guest's memory blocks together */
 	int uffd;
-	uint64_t fault_ns;   /* track_fault_ns() */
-	uint64_t until_ns, release_ns; /* the ends of the lease's two times; see lease_resume() */
+	uint64_t fault_ns;   /* the result of track_fault_ns() */
+	/* until when this host may run the guest, and release its output; see lease_resume() */
+	uint64_t until_ns, release_ns;
 	/* when we told QEMU to stop the guest, and when QEMU had stopped it (CLOCK_MONOTONIC) */
 	uint64_t stopped_ns, stop_seen_ns;
 	struct handed_disk disk[WIRE_DISKS_MAX];
@@ -65,7 +66,7 @@ struct handed {
 	uint32_t facts_size;
 };
 
-/* The largest size of an encoded struct handed, in bytes. */
+/* The largest sizes, in bytes: of `facts`, and of an encoded struct handed. */
 #define HANDED_FACTS_MAX (UINT32_C(1) << 22)
 #define HANDED_BYTES_MAX ((size_t)WIRE_BLOB_MAX + HANDED_FACTS_MAX + 8192)
 

@@ -16,8 +16,8 @@ static int64_t budget_at(const struct pacer_budget *budget, uint64_t at_ns)
 	return budget_ns > (int64_t)PACER_BURST_NS ? (int64_t)PACER_BURST_NS : budget_ns;
 }
 
-/* Return when the budget is back at 0. A budget that is not negative counts as ready since it was
- * last updated. */
+/* Return when the budget is back at 0. If the budget is not negative, returns the time of its last
+ * update. */
 static uint64_t budget_due_ns(const struct pacer_budget *budget)
 {
 	uint32_t share = budget->share;

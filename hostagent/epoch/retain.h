@@ -45,7 +45,7 @@ struct retain_frame {
 
 /* Make an empty store. @payload_max: the largest payload of a frame, well below RETAIN_CHUNK_BYTES.
  * @bytes_max: how many bytes can be stored (the backlog limit), at least RETAIN_BYTES_MIN. Returns
- * 0, -ENOMEM or -EINVAL. */
+ * 0; -ENOMEM; -EINVAL: one of these two values is out of its bounds. */
 #define RETAIN_BYTES_MIN ((size_t)1 << 20)
 int retain_new(size_t payload_max, size_t bytes_max, struct retain **ret)
 	__attribute__((warn_unused_result));
@@ -61,8 +61,10 @@ int retain_begin(struct retain *retain, uint64_t epoch, bool is_kept)
 bool retain_has_room(const struct retain *retain, uint32_t n_frames);
 
 /* Get room for the payload of the latest epoch's next frame: payload_max bytes, valid until
- * retain_add(). Returns 0; -ENOMEM; -ENOBUFS: bytes_max is reached, so that frames must be sent or
- * epochs committed first. */
+ * retain_add().
+ * Returns 0;
+ * -ENOMEM;
+ * -ENOBUFS: bytes_max is reached, so frames must be sent or epochs committed first. */
 int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 	__attribute__((warn_unused_result));
 
@@ -71,9 +73,9 @@ int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
 
 /* Call this if retain_reserve() has no room. If only one epoch is stored, no commit can make room.
- * So from now on each frame of this epoch is dropped once it is sent. Returns true then: sending
- * makes room. If more epochs are stored, or if this was already so, changes nothing and returns
- * false. */
+ * So from now on each frame of this epoch is dropped when it was sent, which makes room. Returns
+ * true in this case. If more epochs are stored, or frames are dropped in this way already, changes
+ * nothing and returns false. */
 bool retain_let_go(struct retain *retain);
 
 /* Get the next frame to send. Until retain_sent(), each call returns this frame. Returns 0;

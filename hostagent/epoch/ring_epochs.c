@@ -7,8 +7,8 @@ void ring_epochs_committed(struct disk_ring *ring, uint64_t epoch, uint64_t cut)
 	if (epoch > disk_ring_note(ring, DISK_RING_NOTE_COMMITTED))
 		disk_ring_set_note(ring, DISK_RING_NOTE_COMMITTED, epoch);
 	disk_ring_release(ring, cut);
-	/* Keep EARLY if @epoch is older: the commit of an older epoch can arrive while the FULL
-	 * epoch is being made. */
+	/* Do not clear EARLY (the FULL epoch for which records were released early) if @epoch is
+	 * older: the commit of an older epoch can arrive while the FULL epoch is being made. */
 	if (epoch >= disk_ring_note(ring, DISK_RING_NOTE_EARLY))
 		disk_ring_set_note(ring, DISK_RING_NOTE_EARLY, 0);
 }

@@ -26,7 +26,7 @@ struct seal {
 			    * copy; NULL: none */
 	bool is_stopped;   /* we stopped the guest */
 	bool was_paused;   /* the guest was already stopped when we sent `stop` */
-	bool drains;	   /* see seal_drain_first() */
+	bool drains;	   /* scan only when no disk request is in flight; see seal_drain_first() */
 	uint64_t timeout_ns; /* longest wait for one answer of QEMU */
 	uint32_t n_pages;
 	uint32_t max_ranges;

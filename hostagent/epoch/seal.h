@@ -120,8 +120,9 @@ void seal_set_timeout(struct seal *seal, uint64_t timeout_ns);
  * its old content would be copied, and no scan would report its new content.
  *
  * After this call, seal_scan_running() stops the guest during the scan, because QEMU's `stop` waits
- * for all requests. A seal scans only once, after QEMU has saved its state. So a seal of the kind
- * AHEAD is made like one of the kind PROTECT. */
+ * for all requests. Seals scan only after QEMU has saved its state. They omit the earlier scans:
+ * the one before the pause (so AHEAD is made like PROTECT), and the one while QEMU saves its
+ * state. */
 void seal_drain_first(struct seal *seal);
 
 /* Free @seal. The guest is not touched. Accepts NULL; returns NULL. */

@@ -60,7 +60,7 @@ static void learn_rate(struct stage *s, const struct stage_sample *sample, uint6
 	if (!is_full) {
 		s->full_ns = 0;
 		if (s->rate > 0 && speed > s->rate)
-			s->rate = speed; /* the link carries at least this */
+			s->rate = speed; /* the link carries at least `speed` */
 		return;
 	}
 	if (s->full_ns == 0)

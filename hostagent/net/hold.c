@@ -63,7 +63,7 @@ struct hold {
 	struct hold_stats stats; /* only the members counted by the agent */
 	/* earliest time of the next attempt to create the release device again */
 	uint64_t mend_at_ns;
-	struct error trouble; /* see hold_trouble() */
+	struct error trouble; /* why released frames cannot leave; see hold_trouble() */
 	struct way out; /* the way of released frames to the tap */
 	struct way in;  /* the way of frames from hold_tap to our socket; all 0 without offloads */
 	uint64_t n_lost_out, n_lost_in; /* how many frames broken pairs have lost in each
@@ -496,7 +496,8 @@ static int drain(struct hold *h)
 			return 0;
 		if (now_ns - start_ns >= DETACH_WAIT_NS)
 			return -ETIMEDOUT;
-		/* wait 1 ms: completions cause no event, and this is not the hot path */
+		/* poll each ms: the kernel's completions cause no event, and a detach may take some
+		 * time */
 		(void)poll(NULL, 0, 1);
 	}
 }

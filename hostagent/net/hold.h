@@ -117,14 +117,14 @@ struct hold_stats {
 	uint64_t prog_dropped_stamp;  /* frames without headroom for the stamp */
 	uint64_t prog_dropped_stray;  /* frames from our veth pair that we did not send */
 
-	/* counted by the kernel for this process's sockets. With offloads, only the first and the
-	 * last are used */
+	/* counted by the kernel for this process's sockets. With offloads, only kernel_rx_dropped
+	 * and kernel_tx_invalid are used */
 	/* frames dropped: the socket had no room or memory */
 	uint64_t kernel_rx_dropped;
 	uint64_t kernel_rx_ring_full; /* frames dropped: hold_receive() was called too late */
 	/* of the frames in kernel_rx_dropped: those for which no UMEM frame was free */
 	uint64_t kernel_rx_no_buffer;
-	uint64_t kernel_tx_invalid;   /* frames that it refused to send: a bug, must stay 0 */
+	uint64_t kernel_tx_invalid;   /* frames the kernel refused to send: a bug, must stay 0 */
 };
 
 /* Returns how many frames of the guest were dropped, each counted once. kernel_rx_no_buffer is left

@@ -31,7 +31,8 @@ int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_li
 int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step, int r,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 
-/* The same for hold_ring_open(). */
+/* Explain to the operator why hold_ring_open() failed. Parameters and result are like those of
+ * hold_explain_prog(). */
 int hold_explain_ring(const struct hold_config *config, enum hold_ring_step step, int r,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -90,7 +90,7 @@ static int make_in(struct hold_ring *ring, const char *tap)
 		r = xsk_socket__create(&ring->in, tap, QUEUE, ring->umem, &ring->rx, NULL, &config);
 		if (r != -EBUSY || clock_mono_ns() >= deadline_ns)
 			return r < 0 ? r : close_on_exec(ring->in);
-		(void)poll(NULL, 0, BUSY_PAUSE_MS); /* pause */
+		(void)poll(NULL, 0, BUSY_PAUSE_MS);
 	}
 }
 

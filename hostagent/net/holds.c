@@ -24,7 +24,7 @@ struct holds {
 	/* changes while running */
 	uint32_t n_untold; /* frames that were received, but are not yet part of a result of
 			    * holds_receive() */
-	struct error trouble; /* see holds_trouble() */
+	struct error trouble; /* the text of holds_trouble() */
 };
 
 _Static_assert(HOLD_VM_NAME_MAX >= 63 + sizeof("+7") - 1, "a hold's name is the VM's and its slot");

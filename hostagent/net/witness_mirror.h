@@ -56,7 +56,7 @@ struct witness_mirror_stats {
 	bool is_enabled;     /* a key and a route are known, so samples are sent */
 	bool is_wanted[WITNESS_N_PATHS]; /* the gateway has an address in the path's network */
 	bool has_way[WITNESS_N_PATHS];   /* there is a route to the gateway in the path's network */
-	uint64_t to_guest;   /* frames that reached the guest's port */
+	uint64_t to_guest;   /* frames sent to the guest through its taps */
 	uint64_t sampled;    /* how many of the to_guest frames were sampled */
 	uint64_t failed_clone; /* number of sampled frames that were lost before they could be
 				* signed */
@@ -113,7 +113,7 @@ int witness_mirror_close(struct witness_mirror *w);
  * allowed. */
 void witness_mirror_leave(struct witness_mirror *w);
 
-/* Returns true if witness_mirror_open() took over an existing witness of this tap. */
+/* Returns true if witness_mirror_open() took over an existing witness. */
 bool witness_mirror_is_taken_over(const struct witness_mirror *w);
 
 /* Read state and counters. Only reads mapped memory. */

@@ -25,7 +25,8 @@ void clock_rules_off(struct clock_rules *rules, const char *why)
 	rules->is_ours = false;
 }
 
-/* Start with a new target. Time that the guest has lost so far will not be given back. */
+/* Make @words the target, to which later corrections set the clock. Time that the guest has lost so
+ * far will not be given back. */
 static void anchor(struct clock_rules *rules, const struct clock_words *words)
 {
 	rules->forgotten_ns = rules->lost_ns;

@@ -17,7 +17,8 @@
 #include "base/error.h"
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
-#define OPAQUE		   "holdfast-devstate" /* see GATE_OPAQUE */
+/* the label of our descriptors in QEMU (see GATE_OPAQUE in gate.h) */
+#define OPAQUE		   "holdfast-devstate"
 /* The first size of the buffer. A small PC's blob has 80 KB, so the first pauses need not enlarge
  * the buffer. */
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
@@ -26,9 +27,9 @@ struct devstate {
 	struct qmp *qmp;  /* borrowed */
 	struct gate *gate; /* NULL if there is no gate */
 	int memfd;	  /* our descriptor of the file, for reading */
-	/* a write-only descriptor of the same file; QEMU's copy shares its file offset */
+	/* a write-only descriptor of the memfd; QEMU's copy shares its file offset */
 	int shared;
-	/* id of the set that has QEMU's copy of `shared`; -1 before QEMU has a copy */
+	/* id of the fdset that has QEMU's copy of `shared`; -1 before QEMU has a copy */
 	int64_t fdset_id;
 	char *command;	  /* the save command, rendered */
 	uint8_t *data;

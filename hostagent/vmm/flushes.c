@@ -86,7 +86,7 @@ static int reopen(struct qmp *q, const char *name, const char *node, bool is_off
 	if (r < 0)
 		return error_set(ret_error, r, "disk %s: QEMU: %s: %s", name, line,
 				 *qmp_error(q) ? qmp_error(q) : strerror(-r));
-	return 0; /* QEMU's text proves nothing: the caller checks the result */
+	return 0; /* QEMU's text does not prove success, so the caller counts the nodes again */
 }
 
 /* Make all nodes of the image ignore flushes (@is_off), or obey them. Returns -EIO if a node is not

@@ -42,7 +42,7 @@ struct gate {
 	int pipe_read, pipe_write;
 	ino_t inode;		   /* inode number of the pipe */
 	int syscall_fd;		   /* descriptor of /proc/PID/syscall */
-	/* id of the set that has QEMU's copy of pipe_write; -1 before QEMU has a copy */
+	/* id of the fdset that has QEMU's copy of pipe_write; -1 before QEMU has a copy */
 	int64_t fdset_id;
 	char *command;		   /* the save command, rendered */
 	size_t max_bytes;

@@ -77,10 +77,10 @@ void gate_guard(struct gate *g);
 struct gate *gate_close(struct gate *g);
 
 /* For devstate_leave(): free @g like gate_close(), but do not ask QEMU to close its copy of the
- * pipe's end. */
+ * pipe's writing end. */
 struct gate *gate_leave(struct gate *g);
 
-/* Returns QEMU's name for its copy of the pipe's end. */
+/* Returns the id of the fdset in which QEMU has its copy of the pipe's writing end. */
 int64_t gate_fdset_id(const struct gate *g);
 
 /* Prepare the next pause while the guest runs: fill the pipe with filler, and arm the save command

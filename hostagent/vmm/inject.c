@@ -142,9 +142,9 @@ static int find_syscall(struct injection *in)
 	return 0;
 }
 
-/* Wait for a trace stop. The kernel has no wait with a timeout for this, and SIGCHLD belongs to the
- * daemon. So poll: first without sleeping, then with short sleeps. @deadline_ns: UINT64_MAX means
- * no limit. */
+/* Wait for a trace stop. The kernel has no wait with a timeout for this, and this module must not
+ * use SIGCHLD, which is the whole agent's. So poll: first without sleeping, then with short sleeps.
+ * @deadline_ns: UINT64_MAX means no limit. */
 static int wait_status(pid_t pid, uint64_t deadline_ns, int *ret_status)
 {
 	const struct timespec nap = {.tv_nsec = 20000};
@@ -231,8 +231,8 @@ static int fetch_fd(struct injection *in)
 						      : "");
 	in->fd = (int)syscall(SYS_pidfd_getfd, in->pidfd, (int)remote_fd, 0);
 	r = in->fd < 0 ? -errno : 0;
-	/* Close QEMU's descriptor. If it stayed open, QEMU's memory would stay protected after our
-	 * death. */
+	/* Close QEMU's own descriptor. If it stayed open, QEMU's memory would stay protected after
+	 * the agent's death. */
 	close_r = remote_call(in, SYS_close, (uint64_t)remote_fd, &closed);
 	if (r == 0 && close_r < 0)
 		r = close_r;

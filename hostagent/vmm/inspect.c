@@ -346,8 +346,9 @@ static int step_blocks(struct inspection *in)
 		return r;
 	/* Blocks that are not in QEMU's list keep the address 0, and locate() tries another way. */
 	(void)!ramlist_locate(in->info.pid, rams, n_rams);
-	/* Add RAM first, and the others by name: our protocol fixes the order of the table. QEMU
-	 * lists blocks by size, and blocks of one size in the order in which they were made. */
+	/* Put RAM first, and the other blocks in the order of their names, so that both hosts
+	 * number the pages in the same way. QEMU lists blocks by size, and blocks of one size in
+	 * the order in which they were made. */
 	qsort(rams, n_rams, sizeof(rams[0]), by_name);
 	if (r == 0)
 		r = add_blocks(in, mtree, rams, n_rams, main_memory, INSPECT_REPLICATE_RAM,

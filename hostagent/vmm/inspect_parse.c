@@ -123,8 +123,8 @@ static const struct {
 	 * them when it makes the device. */
 	{"*:*.?/*.rom", INSPECT_SKIP, NULL},
 
-	/* Refused: a device that is plugged in later could make this block part of guest memory. We
-	 * do not check blocks after the start. */
+	/* Refused: a device that is plugged in later could make this block part of guest memory.
+	 * But the engine tracks only the blocks that it found when it attached. */
 	{INSPECT_UNNAMED, INSPECT_REFUSE,
 	 "it belongs to a memory backend that no device uses: remove that"
 	 " (object-del)"},

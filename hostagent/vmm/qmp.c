@@ -25,7 +25,7 @@
  * member. */
 #define DISARM ",\"disarmed\":0}"
 
-/* A command that was sent to QEMU. qmp_wait() has not returned the answer yet. */
+/* A command that was sent to QEMU, and whose answer qmp_wait() has not returned yet. */
 struct pending {
 	/* nobody waits for the answer any more: drop it when it arrives */
 	bool is_abandoned;

@@ -139,8 +139,8 @@ static int parse_line(struct qtree *t, char *line)
 		return add_pci_id(t, text);
 	mark = strstr(text, " = ");
 	if (!mark)
-		/* not listed: BARs, interrupt lines and addresses are fixed by the device's type or
-		 * set by the guest */
+		/* a line without " = " is not listed: it is a BAR, an interrupt line or an address,
+		 * which the device's type or the guest fixes */
 		return 0;
 	*mark = '\0';
 	return add_prop(t, text, mark + 3);

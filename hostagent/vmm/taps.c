@@ -184,7 +184,8 @@ int vmm_taps_judge(const struct vmm_taps *taps, const struct tap_names *allowed,
 		if (is_known(taps, allowed->name[i], VMM_TAP_HERE))
 			n_there++;
 		else
-			(void)!tap_names_add(&gone, allowed->name[i]); /* there is room */
+			/* cannot fail: `gone` has room for all */
+			(void)!tap_names_add(&gone, allowed->name[i]);
 	}
 	if (n_there == allowed->n && taps->n == allowed->n)
 		return 0;
