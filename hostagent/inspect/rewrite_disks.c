@@ -42,7 +42,8 @@ static const char *file_driver(const char *path)
 										    : "file";
 }
 
-/* Remove the settings that only the format of the primary's image has. */
+/* Remove the settings of one image format, such as qcow2's caches or backing file. They describe
+ * the primary's image, and the standby's image may have another format. */
 static void drop_format(struct option_list *list)
 {
 	static const char *const keys[] = {

@@ -65,8 +65,8 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 /* The first record of a page, or of a piece of the device blob, in a FULL epoch. */
 enum first_record {
 	FIRST_NONE  = 0, /* no record: the page must be cleared */
-	/* ZERO, RAW or DUP: it replaces the whole page, so the old content does not matter. KEEP:
-	 * the old content is wanted */
+	/* ZERO, RAW or DUP: it replaces the whole page, so the page need not be cleared before.
+	 * KEEP: the page must keep its old content */
 	FIRST_WHOLE = 1,
 	FIRST_DELTA = 2, /* a delta against a page of zeros: the page must be cleared first */
 };
@@ -90,8 +90,8 @@ struct pass {
 
 typedef int (*frame_handler)(struct pass *p, const struct wire_frame *frame);
 
-/* Report progress after each further TOLD_EVERY_BYTES that a pass has read, and after each further
- * TOLD_EVERY_PAGES that it has cleared. */
+/* Report progress each time that a pass has read TOLD_EVERY_BYTES more, or has cleared
+ * TOLD_EVERY_PAGES more. */
 #define TOLD_EVERY_BYTES ((size_t)1 << 20)
 #define TOLD_EVERY_PAGES (TOLD_EVERY_BYTES / WIRE_PAGE_SIZE)
 
@@ -321,7 +321,7 @@ static int put_disk(struct pass *p, const struct wire_frame *frame)
 			ramfile_step(p->rf);
 		FAULT_POINT(FAULT_STANDBY_APPLYING);
 		if (record.op == WIRE_DISK_HASH) {
-			if (p->rf) /* nobody waits for the result of a replay */
+			if (p->rf) /* no `rf`: a replay, whose result nobody asks for */
 				images_compare(p->images, image, &record);
 			continue;
 		}

@@ -4,8 +4,8 @@
 
 #include "codec/zero.h"
 
-/* For each unit (page) that may be hashed for one answer, this many units may be checked for zeros,
- * because that is faster than a hash. */
+/* One answer may hash a limited number of pages (units_max()). It may check this many times as many
+ * for zeros, because such a check is faster than a hash. */
 #define ZEROS_PER_HASH 4u
 
 static uint32_t units_max(uint64_t bytes)

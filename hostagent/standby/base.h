@@ -28,8 +28,9 @@
  * empty if there is no layout. */
 void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uint8_t *room,
 		    struct wire_hashes *ret_hashes);
-/* The same for the blocks of @image, which must be open, as they are on the image's disk. The
- * answer ends before the first block that cannot be written to the disk and read back. */
+/* Like base_of_memory(), but for the blocks of @image, which must be open. The hashes are of what
+ * the image's disk has, not only the page cache. The answer ends before the first block that cannot
+ * be written to the disk and read back. */
 void base_of_image(const struct image *image, const struct wire_hashes_want *want, uint8_t *room,
 		   struct wire_hashes *ret_hashes);
 

@@ -189,8 +189,9 @@ static int check_space(const struct drill_files *f, const char *dir, struct erro
 			 PRIu64 " MiB and an eighth more", dir, free_bytes >> 20, needed >> 20);
 }
 
-/* Let the file system share the image's blocks, if it can. Clear the flags before that: epochs set
- * them again for the blocks that they write from then on. */
+/* Let the file system share the image's blocks with the second copy, if it can. Before that, clear
+ * the flags of all blocks. So a flag that is set afterwards means that an epoch has written the
+ * block since. */
 static void clone_image(struct drill_disk *d)
 {
 	for (uint64_t i = 0; i < d->blocks->n; i++)
@@ -402,8 +403,8 @@ static void *remove_left(void *arg)
 
 	for (uint32_t i = 0; i < left->n_disks; i++)
 		(void)unlink(left->disk[i]); /* usually there is no such file */
-	/* If a new drill uses the directory already, it has emptied the directory, and has the
-	 * lock. */
+	/* If a new drill uses the directory already, ramfile_open() fails, because the drill has
+	 * the lock. The drill has emptied the directory, so nothing is left to remove. */
 	if (access(left->dir, F_OK) == 0 && ramfile_open(left->dir, &rf) == 0)
 		remove_memory(&rf, left->dir);
 	free(left);

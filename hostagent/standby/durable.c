@@ -64,7 +64,7 @@ static int sync_images(struct durable *d, struct error *ret_error)
 	if (r < 0 && meta.applied_epoch) {
 		meta.disks_lost = true;
 		if (ramfile_store_meta(d->rf, &meta) < 0)
-			d->rf->meta.disks_lost = true; /* then at least this agent knows */
+			d->rf->meta.disks_lost = true; /* at least this agent knows it */
 	}
 	return r;
 }

@@ -99,7 +99,7 @@ struct epochlog {
 	uint64_t epoch;	   /* number of the epoch */
 	uint64_t bytes;	   /* bytes written so far */
 
-	/* why an epoch could not be applied, or the images not be opened, the last time */
+	/* why the last failed attempt to apply an epoch, or to open the images, has failed */
 	struct error why;
 
 	uint64_t pending; /* number of the epoch that is complete but not yet applied; 0: none */
@@ -147,8 +147,8 @@ int epochlog_set_term(struct epochlog *log, uint64_t term) __attribute__((warn_u
  * -errno. On error nothing has changed. */
 int epochlog_drop_copy(struct epochlog *log) __attribute__((warn_unused_result));
 
-/* Do what epochlog_drop_copy() does, but without an open log, and so before epochlog_open() can
- * apply a stored epoch. Returns 0 or -errno. On error some stored epochs may be left. */
+/* Like epochlog_drop_copy(), but for use before epochlog_open(), so that epochlog_open() finds no
+ * stored epoch to apply. Returns 0 or -errno. On error some stored epochs may be left. */
 int epochlog_discard(struct ramfile *rf) __attribute__((warn_unused_result));
 
 /* Enter a newer @term because this host votes for it. When this returns 0, the vote is in the file

@@ -428,7 +428,7 @@ static const char *what_failed(uint8_t op)
 	return op == WIRE_DISK_WRITE ? "write" : op == WIRE_DISK_ZERO ? "zero" : "discard";
 }
 
-/* Tell the drill which blocks were written. */
+/* If a drill copies the image, note which blocks @record has written (touched.h). */
 static void touch(struct image *image, const struct wire_disk_record *record)
 {
 	uint64_t first = record->offset / TOUCHED_BLOCK_BYTES;

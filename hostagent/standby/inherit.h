@@ -33,10 +33,11 @@ int inherit_guest(struct ramfile *rf, const char *monitor, pid_t pid, struct err
 
 /* Reserve the file `ram` of @rf for a second copy of a guest, if this host has memory to spare for
  * it. Only one VM at a time can do this, so that each sees how much memory the others have taken.
- * Does not wait for another VM: the gateway would see an order that makes no progress. @cancel: end
- * early when *@cancel becomes true; NULL: never. Returns 0;
+ * If another VM does it now, this function does not wait, because the gateway would see an order
+ * that makes no progress. @cancel: end early when *@cancel becomes true; NULL: never.
+ * Returns 0;
  * -ENOMEM: this host has not enough memory to spare;
- * -EBUSY: the same is being done for another VM;
+ * -EBUSY: another VM does this now;
  * -ECANCELED: *@cancel became true;
  * other errors of ramfile_reserve().
  * On error *ret_error says why. */

@@ -123,8 +123,8 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
  * QEMU, or start the process without waiting for it. After success call qemu_await() or
  * qemu_kill(). Returns the errors of qemu_start(). */
 int qemu_spawn(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
-/* The second half: wait until the QEMU is warm, for about @timeout_ms at most. Returns like
- * qemu_start(). */
+/* The second half of qemu_start(): wait until the QEMU is warm, for about @timeout_ms at most.
+ * Returns like qemu_start(). */
 int qemu_await(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
