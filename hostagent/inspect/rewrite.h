@@ -45,7 +45,7 @@ enum rewrite_kind {
 	REWRITE_LEFT_OUT, /* not in the standby's command; `there` says why */
 };
 
-/* A part of the command that belongs to the host. */
+/* A part of the command that names something of one host, such as a path, tap or address. */
 struct rewrite_thing {
 	enum rewrite_kind kind;
 	char *what;  /* such as "disk root" or "-kernel" */

@@ -349,7 +349,8 @@ static void replicate_node(struct rewriter *rw, size_t index, struct option_list
 	if (is_image) {
 		drop_format(list);
 		/* The command describes the node of the image's file first, then the nodes above
-		 * it. So the lowest format node gets the format of the standby's image. */
+		 * it. So the first format node is the lowest one. It gets the format of the
+		 * standby's image, and the format nodes above it become raw. */
 		option_set(list, "driver", rw->has_format[index] ? "raw" : format_there(rw, index));
 		rw->has_format[index] = true;
 	}

@@ -167,8 +167,8 @@ static int note_records(struct wire_record_iter *it, uint8_t *seen)
 	return r < 0 ? -EBADMSG : 0;
 }
 
-/* In a FULL epoch: store the kind of the first record of each page, and of each piece of the device
- * blob. */
+/* Called for each frame of a FULL epoch: store in p->seen the kind of each page's first record, and
+ * in p->seen_pieces the kind of the first record of each piece of the device blob. */
 static int note(struct pass *p, const struct wire_frame *frame)
 {
 	struct wire_record_iter it;

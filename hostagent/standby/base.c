@@ -59,7 +59,8 @@ static uint32_t blocks_in_hole(const struct image *image, uint64_t first, uint64
 	uint64_t data = images_next_data(image, first * WIRE_HASH_BLOCK_SIZE,
 					 end_at < image->bytes ? end_at : image->bytes, &data_end);
 
-	/* the last block can be shorter than the others */
+	/* if no data follows, count the last block too, although it can be shorter than the
+	 * others */
 	return (uint32_t)((data == image->bytes ? end : data / WIRE_HASH_BLOCK_SIZE) - first);
 }
 

@@ -7,8 +7,9 @@
  *
  * Where: stream.c uses it to answer the primary's HASHES_WANT (wire/msg.h). Pure, except that it
  * reads files and images.
- * Threads: the standby's. Each answer hashes at most BASE_ANSWER_BYTES. It looks for zeros in at
- * most four times as many bytes of memory. So orders do not wait for long.
+ * Threads: the standby's, which also carries out orders. An order must not wait for long, so each
+ * answer hashes at most BASE_ANSWER_BYTES, and looks for zeros in at most four times as many bytes
+ * of memory.
  */
 #ifndef STANDBY_BASE_H
 #define STANDBY_BASE_H

@@ -43,7 +43,7 @@ enum phase {
 };
 
 struct drill {
-	/* the drill's thread uses only members of it that never change: config, paths, wake_fd */
+	/* the drill's thread uses only members of *sb that never change: config, paths, wake_fd */
 	struct standby *sb;
 	struct drill_files files;
 	struct qemu qemu;
@@ -376,8 +376,9 @@ int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_erro
 	return 0;
 }
 
-/* Make the cut: apply the complete epoch, and copy what is left, while no epoch is being applied.
- * If too much is left, let the drill's thread make more passes. */
+/* Make the cut: apply the complete epoch, then copy what is left. No epoch is applied during the
+ * copy, because this thread does both. If too much is left, let the drill's thread make more
+ * passes. */
 static void make_cut(struct drill *d)
 {
 	struct standby *sb = d->sb;

@@ -51,13 +51,14 @@
  *     (L3). This is true of FULL epochs, too.
  *  L7 All files are of one term. epochlog_open() removes epoch files whose term is not meta's.
  *     If meta.applied = 0, the copy is worthless, and the next epoch must be FULL. The disks have
- *     the content of no known epoch, so the primary must send what differs from its own, or all.
+ *     the content of no known epoch, so the primary must send all blocks that differ from its own
+ *     disks, or all blocks.
  *  L8 After a promotion has begun, this agent writes to no disk. This module applies epochs and
  *     opens images only in phase COPY. promote.c closes the images before QEMU can write to them.
  *  L9 With a disk log, the log's newest entry covers each acknowledged epoch (durable.h). An
  *     epoch's entry is on the disk before the epoch's file is named .complete. If the agent is
- *     killed in between, that epoch was never acknowledged. The next entry is then a START, so that
- *     epoch's entry is not replayed any more.
+ *     killed in between, that epoch was never acknowledged. The next entry is then a START, and so
+ *     the entry before it is not replayed any more.
  */
 #ifndef STANDBY_EPOCHLOG_H
 #define STANDBY_EPOCHLOG_H

@@ -156,7 +156,8 @@ static int start_failed(struct standby *sb, int r, const struct error *why)
 }
 
 /* Enter @term. A copy of an older term is dropped, because it is too old for a promotion. A
- * complete copy of @term is kept: if the command has another RAM size, the order fails. */
+ * complete copy of @term is kept. But if the command has another RAM size than this copy, the order
+ * fails. */
 static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	bool resized = sb->rf.ram && sb->rf.ram_bytes != sb->qemu.cmdline.ram_bytes;
