@@ -24,7 +24,7 @@ struct report {
  * long, or an image's path that the key `disks` cannot hold. */
 void report_check_lines(const struct report *report, struct vmm_obstacles *obstacles);
 
-/* Print what was found, all paths, taps and addresses that belong to one host (struct
+/* Print what was found, the parts of the command that belong to one host or are left out (struct
  * rewrite_thing), and all obstacles. */
 void report_print(FILE *out, const struct report *report);
 

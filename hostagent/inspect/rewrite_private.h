@@ -33,8 +33,7 @@ void rewriter_emit(struct rewriter *rw, const char *option, const char *value);
 /* Append -@option and the settings of @list to the command. */
 void rewriter_emit_list(struct rewriter *rw, const char *option, const struct option_list *list);
 
-/* Add a struct rewrite_thing to the result: a part of the command that names something of one
- * host. */
+/* Add a struct rewrite_thing with these members to the result's list. */
 void rewriter_note(struct rewriter *rw, enum rewrite_kind kind, const char *what, const char *here,
 		   const char *there);
 

@@ -79,9 +79,10 @@ struct pass {
 	bool full;
 	bool is_unheld;
 	bool has_hashes;         /* a RAM_HASH frame was read */
-	/* a FULL epoch: an enum first_record for each page; otherwise NULL */
+	/* in a FULL epoch: an enum first_record for each page; otherwise NULL */
 	uint8_t *seen;
-	/* a FULL epoch: an enum first_record for each piece of the blob; otherwise NULL */
+	/* in a FULL epoch: an enum first_record for each piece of the device blob; otherwise
+	 * NULL */
 	uint8_t *seen_pieces;
 	uint8_t *scratch;     /* WIRE_PAYLOAD_MAX bytes, for packed frames */
 	struct images *images; /* NULL: the guest has no disks */

@@ -42,7 +42,7 @@ void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uin
 		at++;
 		ret->n_zero++;
 	}
-	/* then the pages whose hashes are the answer */
+	/* then hash the next pages: these hashes are the answer */
 	for (; ret->n < n_max && (page = ramfile_reader_page(&reader, at)); at++, ret->n++)
 		wire_hash(want->seed, page, WIRE_PAGE_SIZE,
 			  room + (size_t)ret->n * WIRE_HASH_SIZE);
@@ -82,7 +82,8 @@ void base_of_image(const struct image *image, const struct wire_hashes_want *wan
 	at += ret->n_zero;
 	if (end > at + n_max)
 		end = at + n_max;
-	/* then the blocks whose hashes are the answer, as they are on the disk */
+	/* then the blocks whose hashes are the answer; images_settle() makes sure that the disk has
+	 * them */
 	if (at < end && images_settle(image, at * WIRE_HASH_BLOCK_SIZE,
 				      (end - at) * WIRE_HASH_BLOCK_SIZE) < 0)
 		return;

@@ -42,8 +42,8 @@ static int map_file(int dir_fd, const char *name, uint64_t bytes, uint8_t **ret_
 	return 0;
 }
 
-/* Map the copy's files once more: the standby may drop the copy meanwhile, and with it its own
- * mappings.
+/* Map the copy's files for the drill alone: if the standby drops the copy during the drill, it
+ * unmaps the files of @rf.
  */
 static int map_copy(struct drill_files *f, const struct ramfile *rf)
 {
@@ -211,8 +211,8 @@ static int make_disk(struct drill_disk *d, struct error *ret_error)
 	if (d->fd < 0)
 		return error_set(ret_error, -errno, "%s: %m", d->path);
 	clone_image(d);
-	/* Give the copy the image's owner and mode: QEMU may drop its rights (-runas) before it
-	 * opens its disks for writing. */
+	/* Give the second copy the image's owner and mode: QEMU may drop its rights (-runas) before
+	 * it opens its disks for writing. */
 	if (fstat(d->from_fd, &st) < 0 || fchown(d->fd, st.st_uid, st.st_gid) < 0 ||
 	    fchmod(d->fd, st.st_mode & 0660) < 0 || ftruncate(d->fd, (off_t)d->bytes) < 0 ||
 	    fstat(d->fd, &st) < 0)
@@ -263,8 +263,8 @@ static void let_go(struct drill_disk *d)
 	d->unsynced = 0;
 }
 
-/* Copy one block of a disk. A block of zeros that was not written in the second copy stays a
- * hole. */
+/* Copy one block of a disk. If the block is all zeros and was never written in the second copy, it
+ * stays a hole there. */
 static int copy_block(struct drill_disk *d, uint64_t i, struct error *ret_error)
 {
 	uint8_t data[TOUCHED_BLOCK_BYTES], old[TOUCHED_BLOCK_BYTES];

@@ -92,8 +92,9 @@ void durable_begin(struct durable *d, bool is_unheld);
 int durable_frame(struct durable *d, uint64_t offset, uint64_t bytes)
 	__attribute__((warn_unused_result));
 
-/* Make the entry of @epoch in @term. The file @fd contains the whole epoch. The caller has applied
- * all earlier epochs; @applied is the last of them. Returns 0: the epoch may be acknowledged;
+/* Append the log entry that @epoch of @term needs (see the table above). The file @fd contains the
+ * whole epoch. The caller has applied all earlier epochs; @applied is the last of them. Returns 0:
+ * the epoch may be acknowledged;
  * -errno, with *ret_error: the epoch must be refused. */
 int durable_complete(struct durable *d, int fd, uint64_t term, uint64_t epoch, uint64_t applied,
 		     struct error *ret_error) __attribute__((warn_unused_result));

@@ -315,7 +315,7 @@ int images_check_free(const struct images *images, struct error *ret_error)
 		const struct image *image = &images->item[i];
 
 		if (image->is_qcow2)
-			continue; /* its daemon has the lock */
+			continue; /* our daemon has locked it */
 		/* Ignore an error of fcntl(): if the file system has no locks, no QEMU can have
 		 * locked the image. */
 		if (fcntl(image->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)

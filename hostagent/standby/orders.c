@@ -55,7 +55,7 @@ int standby_start_process(struct standby *sb, struct error *ret_error)
 		return error_set(ret_error, r, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
 				 strerror(-r));
 	standby_set_state(sb, STANDBY_STATE_STARTING);
-	standby_rehearsal_end(sb); /* its QEMU may have been started with an older command */
+	standby_rehearsal_end(sb); /* its QEMU may have an older command */
 	r = qemu_start(&sb->qemu, sb->config.start_timeout_ms, ret_error);
 	if (r < 0)
 		return r;

@@ -164,8 +164,9 @@ struct standby {
 	struct standby_status status; /* the snapshot that standby_status() returns */
 };
 
-/* Turn reports of progress on and off. In between, work is reported to the gateway as steps of its
- * order. Other work, such as a restart of QEMU without an order, is not reported. */
+/* Turn reports of progress on and off. While they are on, work is reported to the gateway as steps
+ * of the gateway's order. Other work, such as a restart of QEMU without an order, is not
+ * reported. */
 void standby_progress_on(struct standby *sb);
 void standby_progress_off(struct standby *sb);
 /* Change the state, and log the change. Nothing else changes sb->state. */
@@ -212,8 +213,8 @@ void standby_carry_out(struct standby *sb, struct standby_command *command);
  * If there is too little room, but this host has a complete copy, the standby must not lose the
  * copy: it continues with less room, and standby_reserve_again() tries later. In this case the
  * error is only logged, once, and the result is 0.
- * Returns 0; -ENOSPC; other -errno. On error *ret_error says why, and no more is reserved than an
- * earlier copy's files. */
+ * Returns 0; -ENOSPC; other -errno. On error *ret_error says why, and nothing is reserved except
+ * the files of an earlier copy. */
 int standby_reserve(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
