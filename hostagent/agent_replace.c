@@ -20,7 +20,7 @@
 /* how long the threads keep precedence (base/hurry.h) after this program has replaced the last
  * one */
 #define HURRY_NS CLOCK_NS_PER_S
-#define GO_ON_NS (2 * CLOCK_NS_PER_S) /* how long to wait for the guests when the agent ends */
+#define GO_ON_NS (2 * CLOCK_NS_PER_S) /* when the agent ends: longest wait until the guests run */
 
 void agent_replace_init(struct agent_replace *replace, const char *config_path,
 			const struct onward *onward)

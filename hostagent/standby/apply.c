@@ -322,7 +322,7 @@ static int put_disk(struct pass *p, const struct wire_frame *frame)
 			ramfile_step(p->rf);
 		FAULT_POINT(FAULT_STANDBY_APPLYING);
 		if (record.op == WIRE_DISK_HASH) {
-			if (p->rf) /* no `rf`: a replay, whose result nobody asks for */
+			if (p->rf) /* without `rf`, nobody asks for the result */
 				images_compare(p->images, image, &record);
 			continue;
 		}
@@ -368,7 +368,7 @@ static int apply(struct ramfile *rf, struct images *images, const uint8_t *data,
 		images_begin_checks(images);
 	}
 	compare_begin(rf);
-	/* 1: the layout, and the epoch's flags */
+	/* 1: use the epoch's layout, and read its flags */
 	r = walk(&p, data, size, lay_out);
 	if (r < 0)
 		return r;

@@ -29,8 +29,8 @@
  * empty if there is no layout. */
 void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uint8_t *room,
 		    struct wire_hashes *ret_hashes);
-/* Like base_of_memory(), but for the blocks of @image, which must be open. The hashes are of what
- * the image's disk has, not only the page cache. The answer ends before the first block that cannot
+/* Like base_of_memory(), but for the blocks of @image, which must be open. The hashed content is on
+ * the image's disk, not only in the page cache. The answer ends before the first block that cannot
  * be written to the disk and read back. */
 void base_of_image(const struct image *image, const struct wire_hashes_want *want, uint8_t *room,
 		   struct wire_hashes *ret_hashes);

@@ -229,7 +229,8 @@ static int parse_ram(const char *text, uint64_t *ret_bytes)
 	if (*end && *end != ',')
 		return -EINVAL;
 	if (value == 0 || value > UINT64_MAX >> shift || (value << shift) % (8 * KIB) != 0)
-		/* QEMU would round up to 8 KiB, but the RAM file must have exactly the given
+		/* QEMU would round up to a multiple of 8 KiB, but the RAM file must have exactly
+		 * the given
 		 * size */
 		return -EINVAL;
 	*ret_bytes = value << shift;

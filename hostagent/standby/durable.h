@@ -82,8 +82,9 @@ int durable_recover(struct durable *d, struct disklog_state *ret_state, struct e
 	__attribute__((warn_unused_result));
 
 /* If there is a log, write the images to the disk. If that fails, record it in `meta` (disks_lost),
- * because the kernel reports lost writes only once. Without a log, does nothing: after a power
- * failure nothing is known of the images then. Blocks. Returns 0, or -errno with *ret_error. */
+ * because the kernel reports lost writes only once. Without a log, does nothing, because after a
+ * power failure nothing would be known of the images anyway. Blocks. Returns 0, or -errno with
+ * *ret_error. */
 int durable_sync(struct durable *d, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Call this when an epoch begins. @is_unheld: the epoch has the flag UNHELD. */

@@ -450,7 +450,7 @@ static void find_guest(struct vm *vm)
 	vm_wake_owner(vm);
 }
 
-/* Without an engine, which would notice it: check whether the guest's QEMU has ended. */
+/* For a VM without an engine: check whether the guest's QEMU has ended. */
 static void look_at_guest(struct vm *vm, uint64_t now_ns)
 {
 	bool changed = vm->role == VM_ROLE_RUNNING
