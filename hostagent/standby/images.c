@@ -369,8 +369,8 @@ static bool is_unable(int r)
 }
 
 /* Make a range read as zeros. If possible, a DISCARD frees the range's space on the disk, and a
- * ZERO keeps it. In a qcow2 image both keep it: with PUNCH_HOLE, QEMU 7.2's daemon only passes on a
- * discard, after which the range need not read as zeros. */
+ * ZERO keeps it. In a qcow2 image a DISCARD keeps it too: for PUNCH_HOLE, QEMU 7.2's daemon only
+ * passes a discard on, after which the range need not read as zeros. */
 static int zero_range(struct image *image, uint8_t op, uint64_t bytes, uint64_t offset)
 {
 	static const int zero_first[] = {FALLOC_FL_ZERO_RANGE, FALLOC_FL_PUNCH_HOLE};

@@ -20,10 +20,10 @@
 #include "standby/ramfile.h"
 
 /* Copy the memory of the stopped guest of QEMU @pid, whose monitor is @monitor, into the files of
- * @rf, which has no copy. While both exist, this host needs twice the guest's memory. Takes about
- * 0.3 s per GiB, and reports its progress. Returns 0;
+ * @rf, which has no copy. While both the guest and the copy exist, this host needs twice the
+ * guest's memory. Takes about 0.3 s per GiB, and reports its progress. Returns 0;
  * -ENOMEM: the host has not enough memory to spare;
- * -EBUSY: the same is being done for another VM;
+ * -EBUSY: another VM's memory is being copied now;
  * -ESTALE: @monitor is the monitor of another QEMU;
  * errors of qmp_open(), vmm_inspect(), guestmem_open(), ramfile_reserve(), ramfile_layout(),
  * guestmem_read().

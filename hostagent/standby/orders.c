@@ -135,8 +135,8 @@ void standby_check_qemu(struct standby *sb, uint64_t now_ns)
 
 /* ---- START */
 
-/* Check that the guest does not run on this host, which must not keep a copy then. Returns 0 if it
- * does not, -EBUSY if it does. */
+/* Check that the guest does not run on this host: beside the guest itself, no copy may be kept
+ * here. Returns 0; -EBUSY: the guest runs here. */
 static int check_no_guest(struct standby *sb, struct error *ret_error)
 {
 	if (sb->rf.meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) == -ESRCH)

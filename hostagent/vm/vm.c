@@ -402,7 +402,7 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 			      q->term, vm->term);
 	} else if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
 		r = order_table[q->order.verb](vm, q, &d.epoch, &error);
-	/* End what does not belong to the role after the order. */
+	/* End what this host does not need in the role that it has after the order. */
 	if (vm->role != VM_ROLE_PRIMARY) /* also a witness that an earlier agent left */
 		vm_witness_end(&vm->witness);
 	if (vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_RUNNING)

@@ -29,7 +29,8 @@ int syncing_range(int fd, off_t offset, off_t size) __attribute__((warn_unused_r
 
 /* true: hold back new syncs; syncs that have begun go on. false: let the waiting syncs begin. */
 void syncing_hold(bool is_wanted);
-/* Returns how many of these syncs have begun and not ended, so that they wait for a disk. */
+/* Returns how many calls of syncing_fdatasync() and syncing_range() wait for a disk now. Calls that
+ * are held back do not count. */
 uint32_t syncing_n(void);
 
 #endif
