@@ -23,7 +23,7 @@
  * @rf, which has no copy. While both the guest and the copy exist, this host needs twice the
  * guest's memory. Takes about 0.3 s per GiB, and reports its progress. Returns 0;
  * -ENOMEM: the host has not enough memory to spare;
- * -EBUSY: another VM's memory is being copied now;
+ * -EBUSY: memory is being reserved for another VM now (inherit_reserve());
  * -ESTALE: @monitor is the monitor of another QEMU;
  * errors of qmp_open(), vmm_inspect(), guestmem_open(), ramfile_reserve(), ramfile_layout(),
  * guestmem_read().
@@ -37,7 +37,7 @@ int inherit_guest(struct ramfile *rf, const char *monitor, pid_t pid, struct err
  * that makes no progress. @cancel: end early when *@cancel becomes true; NULL: never.
  * Returns 0;
  * -ENOMEM: this host has not enough memory to spare;
- * -EBUSY: another VM does this now;
+ * -EBUSY: memory is being reserved for another VM now;
  * -ECANCELED: *@cancel became true;
  * other errors of ramfile_reserve().
  * On error *ret_error says why. */
