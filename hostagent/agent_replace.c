@@ -20,7 +20,7 @@
 /* how long the threads keep precedence (base/hurry.h) after this program has replaced the last
  * one */
 #define HURRY_NS CLOCK_NS_PER_S
-#define GO_ON_NS (2 * CLOCK_NS_PER_S) /* how long to wait for the guests when the agent ends */
+#define GO_ON_NS (2 * CLOCK_NS_PER_S) /* when the agent ends: longest wait until the guests run */
 
 void agent_replace_init(struct agent_replace *replace, const char *config_path,
 			const struct onward *onward)
@@ -95,7 +95,7 @@ static void look_at_vms(struct agent_replace *r, struct vm *const *vms, uint32_t
 
 	view->all_rest = view->all_yielded = true;
 	if (r->plan.phase == PLAN_YIELDING && syncing_n() > 0) {
-		view->all_yielded = false; /* exec would wait until that disk answers */
+		view->all_yielded = false; /* exec would wait for the sync */
 		(void)error_set(&r->why, 0, "a disk of a standby does not answer yet");
 	}
 	for (uint32_t i = 0; i < n_vms; i++) {
@@ -278,7 +278,8 @@ void agent_replace_go(struct agent_replace *r, struct vm *const *vms, uint32_t n
 		fd = onward_write(onward);
 	FAULT_POINT(FAULT_HANDED_ON);
 	error = fd < 0 ? fd : onward_exec(program_path(), r->config_path, onward, fd);
-	/* otherwise threads would wait for ever, and the VMs could not be closed */
+	/* let the syncs go on: otherwise threads would wait for ever, and the VMs could not be
+	 * closed */
 	syncing_hold(false);
 	log_error("no next program: %s; a restart of the agent helps", strerror(-error));
 }

@@ -92,8 +92,8 @@ struct agent_vm_config {
 	uint32_t fenced_guest_keep_s;
 	uint32_t copy_keep_s; /* how long a copy that is no longer wanted stays in memory */
 	/* the VM's other hosts, in the form "NAME@ADDRESS:PORT NAME@ADDRESS:PORT"; "" if none is
-	 * given. There is room for one more than allowed, so that the error message can say that
-	 * there are too many */
+	 * given. There is room for one host more than allowed, so that an error message can say
+	 * that there are too many */
 	char peer[(AGENT_PEERS_MAX + 1) * (CONFIG_NAME_SIZE + 24)];
 	struct agent_peer {
 		char name[CONFIG_NAME_SIZE], address[16];
@@ -112,8 +112,8 @@ struct agent_vm_config {
 	char state_dir[AGENT_PATH_MAX];
 	/* on the standby, the file with the complete QEMU command line */
 	char command_file[AGENT_PATH_MAX];
-	/* on the standby, the largest size of one buffered epoch in bytes; 0 means the default,
-	 * which standby/ defines */
+	/* on the standby, the largest size of one buffered epoch in bytes; 0 means the default of
+	 * standby/command.c */
 	uint64_t log_bytes_max;
 	/* on the standby, path of the disk log; "": PATH.hflog, with the PATH of the first disk's
 	 * image */

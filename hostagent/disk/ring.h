@@ -263,11 +263,12 @@ enum disk_ring_match disk_ring_match(const struct disk_ring *ring, uint64_t bloc
 uint64_t disk_ring_base_seed(const struct disk_ring *ring);
 /* Forget all hashes. Returns 0 or -errno. */
 int disk_ring_base_begin(struct disk_ring *ring) __attribute__((warn_unused_result));
-/* The blocks from @first on have the @n hashes at @hash (wire_hash()). Returns 0; -EINVAL if the
- * disk has fewer blocks; -EIO. */
+/* Store the @n hashes at @hash (wire_hash()) for the blocks from @first on. Returns 0; -EINVAL if
+ * the disk has fewer blocks; -EIO. */
 int disk_ring_base_put(struct disk_ring *ring, uint64_t first, uint32_t n, const uint8_t *hash)
 	__attribute__((warn_unused_result));
-/* All blocks without a hash are zero. Without this call, their content counts as not known. */
+/* Declare that all blocks without a hash are zero. Without this call, their content counts as not
+ * known. */
 void disk_ring_base_end(struct disk_ring *ring);
 
 /* Make the writer forget the hashes of all blocks, and assume that each block is zero. Call this

@@ -54,7 +54,8 @@ void disk_ring_base_end(struct disk_ring *ring)
 {
 	uint64_t wish = atomic_load(&ring->header->table_wish);
 
-	/* If the writer has yet to empty the table, the entries mean nothing. */
+	/* If the writer has not emptied the table yet, it will do so, and the entries do not
+	 * count. */
 	if (wish != atomic_load(&ring->header->table_done))
 		return;
 	/* If the writer sees the first store but not the second, it empties the table, which does

@@ -448,7 +448,7 @@ void disk_server_hand_on(struct disk_server *s, pid_t *ret_pid, int *ret_lifelin
 		(void)pthread_detach(s->thread); /* the thread reads until exec ends it */
 }
 
-/* Set up *s for the running server @pid, except for its thread. */
+/* Set up *s, except s->thread, for the running server @pid. */
 static int find_server(struct disk_server *s, pid_t pid, struct error *ret_error)
 {
 	siginfo_t info = {0};

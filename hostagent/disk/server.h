@@ -37,7 +37,8 @@
 
 #define DISK_SERVER_LINE_BYTES 256u /* longer messages of the server are cut */
 
-/* disk_server_start() copies the strings that are needed after it returns. */
+/* The strings may be freed after disk_server_start() or disk_server_resume(), which copy those that
+ * are needed later. */
 struct disk_server_config {
 	const char *label;  /* start of each line in the log, such as "vm=web1 disk=root" */
 	/* path of the socket, at most 107 bytes; an old socket there is replaced. QEMU's user needs

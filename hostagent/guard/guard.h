@@ -36,7 +36,7 @@ int guard_path(const char *run_dir, char *path, size_t size) __attribute__((warn
 /* Make the socket in @run_dir. Returns the guard, which the caller owns; NULL after a failure,
  * which was logged. Without a guard this host cannot ask to be drained. */
 struct guard *guard_open(const char *run_dir);
-/* Accepts NULL; returns NULL. */
+/* Remove the socket and free @guard. Accepts NULL; returns NULL. */
 struct guard *guard_close(struct guard *guard);
 
 /* All functions below accept NULL as @guard.

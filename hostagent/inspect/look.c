@@ -275,7 +275,8 @@ static int look_at_guest(struct qmp *q, struct look *look, struct vmm_obstacles 
 		r = vmm_check_rx_filter(q, &error);
 		if (r == -ENOTSUP)
 			vmm_obstacles_add(obstacles, &error);
-		/* ignore -EREMOTEIO: it means that the card has no filter */
+		/* -ENOTSUP is an obstacle now. Ignore -EREMOTEIO too: it means that the card has no
+		 * filter. */
 		r = r == -ENOTSUP || r == -EREMOTEIO ? 0 : r;
 		if (r < 0)
 			(void)error_set(ret_error, r, "%s", error.text);

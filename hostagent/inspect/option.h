@@ -1,7 +1,8 @@
 /* option.h - the value of one QEMU option, as a list of settings. Pure text, no I/O.
  *
  * Why: the standby's command differs from the primary's in single settings (file, tap, machine).
- * QEMU has two forms for a list of settings. This module reads both, and prints the first.
+ * QEMU has two forms for a list of settings. This module reads both, and prints the one with
+ * commas.
  *
  *	tap,id=n0,ifname=tap0                            ─┐   "" = tap, id = n0, ifname = tap0
  *	{"type":"tap","id":"n0","ifname":"tap0"}         ─┘   type = tap, id = n0, ifname = tap0

@@ -24,7 +24,8 @@ struct report {
  * long, or an image's path that the key `disks` cannot hold. */
 void report_check_lines(const struct report *report, struct vmm_obstacles *obstacles);
 
-/* Print what was found, what belongs to the host, and all obstacles. */
+/* Print what was found, the parts of the command that belong to one host or are left out (struct
+ * rewrite_thing), and all obstacles. */
 void report_print(FILE *out, const struct report *report);
 
 /* Print the standby's steps as lines for a shell. */

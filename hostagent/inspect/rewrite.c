@@ -514,7 +514,8 @@ int rewrite_make(const struct rewrite_input *input, struct rewrite *ret_rewrite,
 	for (uint32_t i = 0; i < input->taps->n; i++)
 		rename_tap(&rw, input->taps->taps[i].name);
 	walk(&rw);
-	/* An incomplete command would only give follow-up errors. */
+	/* If obstacles were added, the command is incomplete, and check() would only find errors
+	 * that follow from these obstacles. */
 	if (rw.error == 0 && obstacles->n == n_before)
 		check(&rw);
 	if (rw.error) {

@@ -45,12 +45,13 @@ enum rewrite_kind {
 	REWRITE_LEFT_OUT, /* not in the standby's command; `there` says why */
 };
 
-/* A part of the command that belongs to the host. */
+/* A part of the primary's command that names something of that host, such as a path, tap or
+ * address; or a part that is left out. */
 struct rewrite_thing {
 	enum rewrite_kind kind;
 	char *what;  /* such as "disk root" or "-kernel" */
-	char *here;  /* its value on the primary */
-	char *there; /* its value on the standby */
+	char *here;  /* what the primary's command says */
+	char *there; /* what the standby's command says */
 };
 
 struct rewrite_input {

@@ -303,7 +303,7 @@ static void carry_object(struct rewriter *rw, const char *value, struct option_l
 					   "the agent puts guest RAM on a file in state_dir");
 		else if (strcmp(type, "memory-backend-ram") == 0 ||
 			 strcmp(type, "memory-backend-memfd") == 0)
-			rewriter_emit(rw, "object", value); /* the back end of a memory device */
+			rewriter_emit(rw, "object", value); /* of a memory device */
 		else
 			rewriter_refuse(rw,
 					"-object %.200s: a memory device's back end must be of "

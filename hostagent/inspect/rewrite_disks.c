@@ -42,7 +42,8 @@ static const char *file_driver(const char *path)
 										    : "file";
 }
 
-/* Remove the settings that only the format of the primary's image has. */
+/* Remove the settings of one image format, such as qcow2's caches or backing file. They describe
+ * the primary's image, and the standby's image may have another format. */
 static void drop_format(struct option_list *list)
 {
 	static const char *const keys[] = {
@@ -348,7 +349,8 @@ static void replicate_node(struct rewriter *rw, size_t index, struct option_list
 	if (is_image) {
 		drop_format(list);
 		/* The command describes the node of the image's file first, then the nodes above
-		 * it. So the lowest format node gets the format of the standby's image. */
+		 * it. So the first format node is the lowest one. It gets the format of the
+		 * standby's image, and the format nodes above it become raw. */
 		option_set(list, "driver", rw->has_format[index] ? "raw" : format_there(rw, index));
 		rw->has_format[index] = true;
 	}

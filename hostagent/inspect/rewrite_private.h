@@ -33,7 +33,7 @@ void rewriter_emit(struct rewriter *rw, const char *option, const char *value);
 /* Append -@option and the settings of @list to the command. */
 void rewriter_emit_list(struct rewriter *rw, const char *option, const struct option_list *list);
 
-/* Add to the result's list of things a part of the command that belongs to the host. */
+/* Add a struct rewrite_thing with these members to the result's list. */
 void rewriter_note(struct rewriter *rw, enum rewrite_kind kind, const char *what, const char *here,
 		   const char *there);
 

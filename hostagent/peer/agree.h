@@ -35,8 +35,8 @@ const char *agree_policy_name(uint8_t policy); /* "hold", "unprotected", "direct
 
 /* AGREE_LEASE_MS: how long the primary's guest may run after the standby's yes vote, or after a
  * LEASE from the standby. AGREE_RELEASE_MS: how long its output may leave after a LEASE; after a
- * vote alone, none may leave. Both times begin when the primary asks. lease.h says why there are
- * two lengths. */
+ * vote alone, none may leave. Both times begin when the primary sends the CLAIM or BEAT that is
+ * answered. lease.h says why there are two lengths. */
 #define AGREE_LEASE_MS	 ((uint32_t)WIRE_DIRECT_LEASE_MS)
 #define AGREE_RELEASE_MS 300u /* three beats of 100 ms */
 

@@ -19,10 +19,10 @@ struct claim {
 
 /* Connect to the host in @config (whose peer_name must be set), ask it, and read the answer. Blocks
  * until @deadline_ns at most. Returns
- * 0: the answer is yes. The other host keeps this promise;
+ * 0: the answer is yes, and the other host will keep this promise;
  * -EACCES: the answer is no;
  * -EPROTO: the other host broke the protocol;
- * other -errno: no answer arrived. The other host may have said yes all the same.
+ * other -errno: no answer arrived, but the other host may have said yes all the same.
  * On error *ret_error says why. */
 int claim_term(const struct link_config *config, const struct claim *claim, uint64_t deadline_ns,
 	       struct error *ret_error) __attribute__((warn_unused_result));

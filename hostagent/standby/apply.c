@@ -65,8 +65,8 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 /* The first record of a page, or of a piece of the device blob, in a FULL epoch. */
 enum first_record {
 	FIRST_NONE  = 0, /* no record: the page must be cleared */
-	/* ZERO, RAW or DUP: it replaces the whole page, so the old content does not matter. KEEP:
-	 * the old content is wanted */
+	/* ZERO, RAW or DUP: it replaces the whole page, so the page need not be cleared before.
+	 * KEEP: the page must keep its old content */
 	FIRST_WHOLE = 1,
 	FIRST_DELTA = 2, /* a delta against a page of zeros: the page must be cleared first */
 };
@@ -79,9 +79,10 @@ struct pass {
 	bool full;
 	bool is_unheld;
 	bool has_hashes;         /* a RAM_HASH frame was read */
-	/* a FULL epoch: an enum first_record for each page; otherwise NULL */
+	/* in a FULL epoch: an enum first_record for each page; otherwise NULL */
 	uint8_t *seen;
-	/* a FULL epoch: an enum first_record for each piece of the blob; otherwise NULL */
+	/* in a FULL epoch: an enum first_record for each piece of the device blob; otherwise
+	 * NULL */
 	uint8_t *seen_pieces;
 	uint8_t *scratch;     /* WIRE_PAYLOAD_MAX bytes, for packed frames */
 	struct images *images; /* NULL: the guest has no disks */
@@ -90,8 +91,8 @@ struct pass {
 
 typedef int (*frame_handler)(struct pass *p, const struct wire_frame *frame);
 
-/* Report progress after each further TOLD_EVERY_BYTES that a pass has read, and after each further
- * TOLD_EVERY_PAGES that it has cleared. */
+/* Report progress each time that a pass has read TOLD_EVERY_BYTES more, or has cleared
+ * TOLD_EVERY_PAGES more. */
 #define TOLD_EVERY_BYTES ((size_t)1 << 20)
 #define TOLD_EVERY_PAGES (TOLD_EVERY_BYTES / WIRE_PAGE_SIZE)
 
@@ -167,8 +168,8 @@ static int note_records(struct wire_record_iter *it, uint8_t *seen)
 	return r < 0 ? -EBADMSG : 0;
 }
 
-/* In a FULL epoch: store the kind of the first record of each page, and of each piece of the device
- * blob. */
+/* Called for each frame of a FULL epoch: store in p->seen the kind of each page's first record, and
+ * in p->seen_pieces the kind of the first record of each piece of the device blob. */
 static int note(struct pass *p, const struct wire_frame *frame)
 {
 	struct wire_record_iter it;
@@ -321,7 +322,7 @@ static int put_disk(struct pass *p, const struct wire_frame *frame)
 			ramfile_step(p->rf);
 		FAULT_POINT(FAULT_STANDBY_APPLYING);
 		if (record.op == WIRE_DISK_HASH) {
-			if (p->rf) /* nobody waits for the result of a replay */
+			if (p->rf) /* without `rf`, nobody asks for the result */
 				images_compare(p->images, image, &record);
 			continue;
 		}
@@ -367,7 +368,7 @@ static int apply(struct ramfile *rf, struct images *images, const uint8_t *data,
 		images_begin_checks(images);
 	}
 	compare_begin(rf);
-	/* 1: the layout, and the epoch's flags */
+	/* 1: use the epoch's layout, and read its flags */
 	r = walk(&p, data, size, lay_out);
 	if (r < 0)
 		return r;

@@ -4,8 +4,8 @@
 
 #include "codec/zero.h"
 
-/* For each unit (page) that may be hashed for one answer, this many units may be checked for zeros,
- * because that is faster than a hash. */
+/* One answer may hash a limited number of pages (units_max()). It may check this many times as many
+ * for zeros, because such a check is faster than a hash. */
 #define ZEROS_PER_HASH 4u
 
 static uint32_t units_max(uint64_t bytes)
@@ -42,7 +42,7 @@ void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uin
 		at++;
 		ret->n_zero++;
 	}
-	/* then the pages whose hashes are the answer */
+	/* then hash the next pages: these hashes are the answer */
 	for (; ret->n < n_max && (page = ramfile_reader_page(&reader, at)); at++, ret->n++)
 		wire_hash(want->seed, page, WIRE_PAGE_SIZE,
 			  room + (size_t)ret->n * WIRE_HASH_SIZE);
@@ -59,7 +59,8 @@ static uint32_t blocks_in_hole(const struct image *image, uint64_t first, uint64
 	uint64_t data = images_next_data(image, first * WIRE_HASH_BLOCK_SIZE,
 					 end_at < image->bytes ? end_at : image->bytes, &data_end);
 
-	/* the last block can be shorter than the others */
+	/* if no data follows, count the last block too, although it can be shorter than the
+	 * others */
 	return (uint32_t)((data == image->bytes ? end : data / WIRE_HASH_BLOCK_SIZE) - first);
 }
 
@@ -81,7 +82,8 @@ void base_of_image(const struct image *image, const struct wire_hashes_want *wan
 	at += ret->n_zero;
 	if (end > at + n_max)
 		end = at + n_max;
-	/* then the blocks whose hashes are the answer, as they are on the disk */
+	/* then the blocks whose hashes are the answer; images_settle() makes sure that the disk has
+	 * them */
 	if (at < end && images_settle(image, at * WIRE_HASH_BLOCK_SIZE,
 				      (end - at) * WIRE_HASH_BLOCK_SIZE) < 0)
 		return;

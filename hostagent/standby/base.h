@@ -7,8 +7,9 @@
  *
  * Where: stream.c uses it to answer the primary's HASHES_WANT (wire/msg.h). Pure, except that it
  * reads files and images.
- * Threads: the standby's. Each answer hashes at most BASE_ANSWER_BYTES. It looks for zeros in at
- * most four times as many bytes of memory. So orders do not wait for long.
+ * Threads: the standby's, which also carries out orders. An order must not wait for long, so each
+ * answer hashes at most BASE_ANSWER_BYTES, and looks for zeros in at most four times as many bytes
+ * of memory.
  */
 #ifndef STANDBY_BASE_H
 #define STANDBY_BASE_H
@@ -28,8 +29,9 @@
  * empty if there is no layout. */
 void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uint8_t *room,
 		    struct wire_hashes *ret_hashes);
-/* The same for the blocks of @image, which must be open, as they are on the image's disk. The
- * answer ends before the first block that cannot be written to the disk and read back. */
+/* Like base_of_memory(), but for the blocks of @image, which must be open. The hashed content is on
+ * the image's disk, not only in the page cache. The answer ends before the first block that cannot
+ * be written to the disk and read back. */
 void base_of_image(const struct image *image, const struct wire_hashes_want *want, uint8_t *room,
 		   struct wire_hashes *ret_hashes);
 

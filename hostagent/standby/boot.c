@@ -15,8 +15,8 @@
 
 #define RECORD_MAX_NS (20 * CLOCK_NS_PER_S)
 
-/* Does the guest run here already? Returns 1 if it does, and its term is then the term of @c; 0 if
- * it does not; -errno. */
+/* Does the guest run here already? Returns 1: yes, and the term of @c is now recorded as its term;
+ * 0: no; -errno: see c->error. */
 static int is_here(struct standby *sb, struct standby_command *c)
 {
 	struct ramfile_meta meta = sb->rf.meta;
@@ -57,9 +57,9 @@ static int replay_log(struct standby *sb, struct error *ret_error)
 	return r < 0 ? r : 0;
 }
 
-/* Hand the images over to QEMU, as a promotion does. First write to the disk what was replayed
- * from the disk log. The log does not end yet: if QEMU does not start, the images stay what the log
- * says. */
+/* Hand the images over to QEMU, as a promotion does. First replay the disk log into them, and write
+ * them to the disk. Does not end the log yet: if QEMU does not start, the log still describes the
+ * images. */
 static int leave_images(struct standby *sb, struct error *ret_error)
 {
 	int r;
@@ -97,9 +97,10 @@ void standby_own_disks(struct standby *sb)
 	(void)!standby_submit(sb, &c, &error); /* the error is logged already */
 }
 
-/* Before the guest can run, record that it may have run: first on the disk, then for the next
- * agent. Then end the disk log, so that it is never replayed over the guest's new writes. An agent
- * that ends between the two leaves a role file which tells the next agent to end the log. */
+/* Before the guest can run, record that it may have run: first on the disk, then in `meta` for the
+ * next agent. Then end the disk log, so that it is never replayed over the guest's new writes. If
+ * this agent dies before it has ended the log, the role file on the disk tells the next agent to do
+ * so. */
 static int record_start(struct standby *sb, const struct ramfile_meta *meta,
 			struct error *ret_error)
 {
@@ -146,7 +147,7 @@ static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 	return 0;
 }
 
-/* End QEMU, and be a host without guest and copy: a later order can start from the beginning. */
+/* End QEMU. After that this host has neither guest nor copy, so a later order can begin anew. */
 static void give_up(struct standby *sb, uint64_t term)
 {
 	if (qemu_kill(&sb->qemu) < 0)

@@ -229,7 +229,8 @@ static int parse_ram(const char *text, uint64_t *ret_bytes)
 	if (*end && *end != ',')
 		return -EINVAL;
 	if (value == 0 || value > UINT64_MAX >> shift || (value << shift) % (8 * KIB) != 0)
-		/* QEMU would round up to 8 KiB, but the RAM file must have exactly the given
+		/* QEMU would round up to a multiple of 8 KiB, but the RAM file must have exactly
+		 * the given
 		 * size */
 		return -EINVAL;
 	*ret_bytes = value << shift;
@@ -254,7 +255,8 @@ static const char *find_value(const char *option, const char *key, size_t *ret_s
 	return NULL;
 }
 
-/* Is @object memory of this QEMU's own (ram or memfd) that a memory device (pc-dimm) in @c uses? */
+/* Is @object, the value of an -object, a back end of type ram or memfd that a memory device (such
+ * as pc-dimm) in @c uses? */
 static bool is_of_memory_device(const struct cmdline *c, const char *object)
 {
 	size_t n = 0, n_used = 0;
@@ -322,8 +324,8 @@ static int check(struct cmdline *c, struct error *ret_error)
 			 "QEMU command: no -m; write the size of guest RAM, as the primary has it");
 }
 
-/* Find "tap0" in "tap,id=n0,ifname=tap0,script=no". Returns it, and *ret_size is its length; "" if
- * there is no ifname. */
+/* Returns where the name "tap0" begins in a value such as "tap,id=n0,ifname=tap0,script=no", and
+ * *ret_size is the name's length. Returns "" if there is no ifname. */
 static const char *find_ifname(const char *value, size_t *ret_size)
 {
 	static const char key[] = ",ifname=";

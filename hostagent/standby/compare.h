@@ -17,7 +17,7 @@
 #include "standby/ramfile.h"
 #include "wire/frame.h"
 
-/* Forget the result for the epoch before. */
+/* Forget what the comparison for the previous epoch has found (rf->checked). */
 void compare_begin(struct ramfile *rf);
 
 /* Compare the pages of a RAM_HASH frame with the copy, and add the result to rf->checked. Returns

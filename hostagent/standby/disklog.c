@@ -138,8 +138,8 @@ static int walk(const struct disklog *log, unsigned half, uint64_t from, disklog
 
 	memset(ret_chain, 0, sizeof(*ret_chain));
 	while ((r = read_entry(log, half, ret_chain->end, &entry, &buffer, &buffer_bytes)) > 0) {
-		/* Behind the newest entry there can be an entry from an earlier use of this
-		 * half. */
+		/* After the newest entry there can be an old one, from an earlier use of this half.
+		 * It ends the walk, because its number is not the next one. */
 		if (ret_chain->last.sequence && entry.sequence != ret_chain->last.sequence + 1)
 			r = 0;
 		else if (each && entry.size > 0 && entry.sequence >= from)

@@ -25,7 +25,7 @@
 #include "vmm/disks.h"
 #include "vmm/vcpus.h"
 
-/* the cut copies at most this many bytes, which takes some ms */
+/* the cut (make_cut()) copies at most this many bytes, which takes some ms */
 #define CUT_BYTES    (INT64_C(16) << 20)
 #define PASSES_MAX   20
 #define CUTS_MAX     5 /* how often the cut is tried, if too much is written after the last pass */
@@ -37,13 +37,13 @@
 
 enum phase {
 	PHASE_COPYING,
-	PHASE_CUT,   /* the drill's thread waits until the standby's thread has made the cut */
+	PHASE_CUT,   /* the drill's thread waits for the cut: see make_cut() */
 	PHASE_WORLD, /* the cut was made, or has failed (cut_result) */
 	PHASE_ENDED,
 };
 
 struct drill {
-	/* the drill's thread uses only what never changes: config, paths, wake_fd */
+	/* the drill's thread uses only members of *sb that never change: config, paths, wake_fd */
 	struct standby *sb;
 	struct drill_files files;
 	struct qemu qemu;
@@ -376,8 +376,9 @@ int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_erro
 	return 0;
 }
 
-/* Make the cut: apply the complete epoch, and copy what is left, while no epoch is being applied.
- * If too much is left, let the drill's thread make more passes. */
+/* Make the cut: apply the complete epoch, then copy what is left. No epoch is applied during the
+ * copy, because this thread does both. If too much is left, let the drill's thread make more
+ * passes. */
 static void make_cut(struct drill *d)
 {
 	struct standby *sb = d->sb;

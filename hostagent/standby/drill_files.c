@@ -42,8 +42,8 @@ static int map_file(int dir_fd, const char *name, uint64_t bytes, uint8_t **ret_
 	return 0;
 }
 
-/* Map the copy's files once more: the standby may drop the copy meanwhile, and with it its own
- * mappings.
+/* Map the copy's files for the drill alone: if the standby drops the copy during the drill, it
+ * unmaps the files of @rf.
  */
 static int map_copy(struct drill_files *f, const struct ramfile *rf)
 {
@@ -189,8 +189,9 @@ static int check_space(const struct drill_files *f, const char *dir, struct erro
 			 PRIu64 " MiB and an eighth more", dir, free_bytes >> 20, needed >> 20);
 }
 
-/* Let the file system share the image's blocks, if it can. Clear the flags before that: epochs set
- * them again for the blocks that they write from then on. */
+/* Let the file system share the image's blocks with the second copy, if it can. Before that, clear
+ * the flags of all blocks. So a flag that is set afterwards means that an epoch has written the
+ * block since. */
 static void clone_image(struct drill_disk *d)
 {
 	for (uint64_t i = 0; i < d->blocks->n; i++)
@@ -210,8 +211,8 @@ static int make_disk(struct drill_disk *d, struct error *ret_error)
 	if (d->fd < 0)
 		return error_set(ret_error, -errno, "%s: %m", d->path);
 	clone_image(d);
-	/* Give the copy the image's owner and mode: QEMU may drop its rights (-runas) before it
-	 * opens its disks for writing. */
+	/* Give the second copy the image's owner and mode: QEMU may drop its rights (-runas) before
+	 * it opens its disks for writing. */
 	if (fstat(d->from_fd, &st) < 0 || fchown(d->fd, st.st_uid, st.st_gid) < 0 ||
 	    fchmod(d->fd, st.st_mode & 0660) < 0 || ftruncate(d->fd, (off_t)d->bytes) < 0 ||
 	    fstat(d->fd, &st) < 0)
@@ -262,8 +263,8 @@ static void let_go(struct drill_disk *d)
 	d->unsynced = 0;
 }
 
-/* Copy one block of a disk. A block of zeros that was not written in the second copy stays a
- * hole. */
+/* Copy one block of a disk. If the block is all zeros and was never written in the second copy, it
+ * stays a hole there. */
 static int copy_block(struct drill_disk *d, uint64_t i, struct error *ret_error)
 {
 	uint8_t data[TOUCHED_BLOCK_BYTES], old[TOUCHED_BLOCK_BYTES];
@@ -402,8 +403,8 @@ static void *remove_left(void *arg)
 
 	for (uint32_t i = 0; i < left->n_disks; i++)
 		(void)unlink(left->disk[i]); /* usually there is no such file */
-	/* If a new drill uses the directory already, it has emptied the directory, and has the
-	 * lock. */
+	/* If a new drill uses the directory already, ramfile_open() fails, because the drill has
+	 * the lock. The drill has emptied the directory, so nothing is left to remove. */
 	if (access(left->dir, F_OK) == 0 && ramfile_open(left->dir, &rf) == 0)
 		remove_memory(&rf, left->dir);
 	free(left);

@@ -274,9 +274,9 @@ int drill_world_script(const char *script, const char *vm, const char *qmp_path,
 		return error_set(ret_error, -errno, "%s: %m", log_path);
 	(void)snprintf(vm_var, sizeof(vm_var), "HOLDFAST_VM=%s", vm);
 	(void)snprintf(qmp_var, sizeof(qmp_var), "HOLDFAST_QMP=%s", qmp_path);
-	/* The script is the first process of a pid namespace. So when it ends, the kernel ends all
-	 * processes that it has left in the background. Such processes would keep the second copy's
-	 * memory in use. */
+	/* The script is the first process of a pid namespace. So when the script ends, the kernel
+	 * ends all processes that the script has left in the background. They would keep the second
+	 * copy's memory in use. */
 	if (unshare(CLONE_NEWPID) < 0)
 		return error_set(ret_error, -errno, "drill_script: no pid namespace: %m");
 	pid = child_start(run_child, &child);

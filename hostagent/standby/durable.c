@@ -47,9 +47,9 @@ static int append(struct durable *d, uint64_t term, uint64_t epoch, enum disklog
 	return r;
 }
 
-/* Write the images to the disk. After that the log's earlier entries are not needed any more. If it
- * fails, record this in `meta`: the kernel reports lost writes only once, so the fdatasync() of a
- * later agent would succeed. */
+/* Write the images to the disk. After that the log's earlier entries are not needed any more. If
+ * the write fails, record this in `meta`: the kernel reports lost writes only once, so a later
+ * agent's fdatasync() would succeed although the writes are lost. */
 static int sync_images(struct durable *d, struct error *ret_error)
 {
 	struct ramfile_meta meta = d->rf->meta;
@@ -64,7 +64,7 @@ static int sync_images(struct durable *d, struct error *ret_error)
 	if (r < 0 && meta.applied_epoch) {
 		meta.disks_lost = true;
 		if (ramfile_store_meta(d->rf, &meta) < 0)
-			d->rf->meta.disks_lost = true; /* then at least this agent knows */
+			d->rf->meta.disks_lost = true; /* at least this agent knows it */
 	}
 	return r;
 }
@@ -89,8 +89,8 @@ static int replay_entry(void *arg, const uint8_t *payload, size_t size)
 }
 
 /* Replay the log into the open images. Then append a START, so that no later agent replays these
- * entries once more. That would do harm if somebody had started the guest on the images by hand
- * meanwhile. */
+ * entries again: if somebody has started the guest on the images by hand meanwhile, a second replay
+ * would undo the guest's writes. */
 static int replay_all(struct durable *d, const struct disklog_state *state, struct error *ret_error)
 {
 	struct error why = {""};

@@ -82,8 +82,9 @@ int durable_recover(struct durable *d, struct disklog_state *ret_state, struct e
 	__attribute__((warn_unused_result));
 
 /* If there is a log, write the images to the disk. If that fails, record it in `meta` (disks_lost),
- * because the kernel reports lost writes only once. Without a log, does nothing: after a power
- * failure nothing is known of the images then. Blocks. Returns 0, or -errno with *ret_error. */
+ * because the kernel reports lost writes only once. Without a log, does nothing, because after a
+ * power failure nothing would be known of the images anyway. Blocks. Returns 0, or -errno with
+ * *ret_error. */
 int durable_sync(struct durable *d, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Call this when an epoch begins. @is_unheld: the epoch has the flag UNHELD. */
@@ -92,8 +93,9 @@ void durable_begin(struct durable *d, bool is_unheld);
 int durable_frame(struct durable *d, uint64_t offset, uint64_t bytes)
 	__attribute__((warn_unused_result));
 
-/* Make the entry of @epoch in @term. The file @fd contains the whole epoch. The caller has applied
- * all earlier epochs; @applied is the last of them. Returns 0: the epoch may be acknowledged;
+/* Append the log entry that @epoch of @term needs (see the table above). The file @fd contains the
+ * whole epoch. The caller has applied all earlier epochs; @applied is the last of them. Returns 0:
+ * the epoch may be acknowledged;
  * -errno, with *ret_error: the epoch must be refused. */
 int durable_complete(struct durable *d, int fd, uint64_t term, uint64_t epoch, uint64_t applied,
 		     struct error *ret_error) __attribute__((warn_unused_result));

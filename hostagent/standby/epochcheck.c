@@ -101,7 +101,8 @@ int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_g
 	return 0;
 }
 
-/* Make sure that there are marks for a guest of @n_pages pages. Returns 0 or -ENOMEM. */
+/* Make sure that c->marks, which check_dup() sets, fits a guest of @n_pages pages. Returns 0 or
+ * -ENOMEM. */
 static int have_marks(struct epochcheck *c, uint64_t n_pages)
 {
 	if (c->marks.words && c->marks.n_things == n_pages)

@@ -47,7 +47,7 @@ enum epochcheck_verdict {
 struct epochcheck {
 	uint64_t term;	     /* frames of any other term are refused */
 	uint64_t last_epoch; /* last complete epoch of the term; 0: none */
-	/* limit of one epoch's size, in which its frames and the stored GEOMETRY count */
+	/* largest size of one epoch: all of its frames and the stored GEOMETRY together */
 	uint64_t bytes_max;
 	/* the guest's disks on this host, whose names and sizes are known; borrowed; NULL: none */
 	struct images *images;

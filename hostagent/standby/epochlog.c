@@ -112,7 +112,8 @@ static int have_images(struct epochlog *log)
 	return images_open(log->images, &log->why);
 }
 
-/* Tell the disk log of a frame, before it is appended at log->bytes. */
+/* Tell the disk log (durable.h) that an epoch begins, or that a DISK frame will be appended to the
+ * epoch's file at log->bytes. Does nothing for other frames. Returns 0 or -ENOMEM. */
 static int note_disks(struct epochlog *log, const struct wire_frame *frame)
 {
 	if (!log->durable)

@@ -51,13 +51,14 @@
  *     (L3). This is true of FULL epochs, too.
  *  L7 All files are of one term. epochlog_open() removes epoch files whose term is not meta's.
  *     If meta.applied = 0, the copy is worthless, and the next epoch must be FULL. The disks have
- *     the content of no known epoch, so the primary must send what differs from its own, or all.
+ *     the content of no known epoch, so the primary must send all blocks that differ from its own
+ *     disks, or all blocks.
  *  L8 After a promotion has begun, this agent writes to no disk. This module applies epochs and
  *     opens images only in phase COPY. promote.c closes the images before QEMU can write to them.
  *  L9 With a disk log, the log's newest entry covers each acknowledged epoch (durable.h). An
  *     epoch's entry is on the disk before the epoch's file is named .complete. If the agent is
- *     killed in between, that epoch was never acknowledged. The next entry is then a START, so that
- *     epoch's entry is not replayed any more.
+ *     killed in between, that epoch was never acknowledged. The next entry is then a START, and so
+ *     the entry before it is not replayed any more.
  */
 #ifndef STANDBY_EPOCHLOG_H
 #define STANDBY_EPOCHLOG_H
@@ -99,7 +100,7 @@ struct epochlog {
 	uint64_t epoch;	   /* number of the epoch */
 	uint64_t bytes;	   /* bytes written so far */
 
-	/* why an epoch could not be applied, or the images not be opened, the last time */
+	/* why the last failed attempt to apply an epoch, or to open the images, has failed */
 	struct error why;
 
 	uint64_t pending; /* number of the epoch that is complete but not yet applied; 0: none */
@@ -147,8 +148,8 @@ int epochlog_set_term(struct epochlog *log, uint64_t term) __attribute__((warn_u
  * -errno. On error nothing has changed. */
 int epochlog_drop_copy(struct epochlog *log) __attribute__((warn_unused_result));
 
-/* Do what epochlog_drop_copy() does, but without an open log, and so before epochlog_open() can
- * apply a stored epoch. Returns 0 or -errno. On error some stored epochs may be left. */
+/* Like epochlog_drop_copy(), but for use before epochlog_open(), so that epochlog_open() finds no
+ * stored epoch to apply. Returns 0 or -errno. On error some stored epochs may be left. */
 int epochlog_discard(struct ramfile *rf) __attribute__((warn_unused_result));
 
 /* Enter a newer @term because this host votes for it. When this returns 0, the vote is in the file

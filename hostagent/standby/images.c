@@ -315,7 +315,7 @@ int images_check_free(const struct images *images, struct error *ret_error)
 		const struct image *image = &images->item[i];
 
 		if (image->is_qcow2)
-			continue; /* its daemon has the lock */
+			continue; /* our daemon has locked it */
 		/* Ignore an error of fcntl(): if the file system has no locks, no QEMU can have
 		 * locked the image. */
 		if (fcntl(image->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
@@ -369,8 +369,8 @@ static bool is_unable(int r)
 }
 
 /* Make a range read as zeros. If possible, a DISCARD frees the range's space on the disk, and a
- * ZERO keeps it. In a qcow2 image both keep it: with PUNCH_HOLE, QEMU 7.2's daemon only passes on a
- * discard, after which the range need not read as zeros. */
+ * ZERO keeps it. In a qcow2 image a DISCARD keeps it too: for PUNCH_HOLE, QEMU 7.2's daemon only
+ * passes a discard on, after which the range need not read as zeros. */
 static int zero_range(struct image *image, uint8_t op, uint64_t bytes, uint64_t offset)
 {
 	static const int zero_first[] = {FALLOC_FL_ZERO_RANGE, FALLOC_FL_PUNCH_HOLE};
@@ -428,7 +428,7 @@ static const char *what_failed(uint8_t op)
 	return op == WIRE_DISK_WRITE ? "write" : op == WIRE_DISK_ZERO ? "zero" : "discard";
 }
 
-/* Tell the drill which blocks were written. */
+/* If a drill copies the image, note which blocks @record has written (touched.h). */
 static void touch(struct image *image, const struct wire_disk_record *record)
 {
 	uint64_t first = record->offset / TOUCHED_BLOCK_BYTES;

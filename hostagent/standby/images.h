@@ -156,7 +156,8 @@ int images_check(const struct image *image, const struct wire_disk_record *recor
 int images_apply(struct images *images, struct image *image, const struct wire_disk_record *record,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Forget the results in `checked` of all images. Called when an epoch begins to be applied. */
+/* Forget the results in `checked` of all images. Called before an epoch is applied, and after the
+ * results were reported. */
 void images_begin_checks(struct images *images);
 
 /* Compare the image with a HASH record, and add the result to `checked`. Bytes that cannot be read

@@ -105,8 +105,8 @@ static int look(const char *monitor, pid_t pid, struct vmm_info *ret_info, struc
 	return r;
 }
 
-/* Copy one block. Its pages are contiguous in the copy's files, too. @room has space for
- * CHUNK_PAGES pages, and is used for one part of the block after the other. This costs less than
+/* Copy one block in parts, each through @room, which has space for CHUNK_PAGES pages. The block's
+ * pages are contiguous in the copy's files, too. Reading and writing whole parts costs less than
  * touching each page of both mappings. */
 static int copy_block(struct ramfile *rf, const struct guestmem *mem,
 		      const struct vmm_block *block, uint8_t *room)

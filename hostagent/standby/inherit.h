@@ -20,10 +20,10 @@
 #include "standby/ramfile.h"
 
 /* Copy the memory of the stopped guest of QEMU @pid, whose monitor is @monitor, into the files of
- * @rf, which has no copy. While both exist, this host needs twice the guest's memory. Takes about
- * 0.3 s per GiB, and reports its progress. Returns 0;
+ * @rf, which has no copy. While both the guest and the copy exist, this host needs twice the
+ * guest's memory. Takes about 0.3 s per GiB, and reports its progress. Returns 0;
  * -ENOMEM: the host has not enough memory to spare;
- * -EBUSY: the same is being done for another VM;
+ * -EBUSY: memory is being reserved for another VM now (inherit_reserve());
  * -ESTALE: @monitor is the monitor of another QEMU;
  * errors of qmp_open(), vmm_inspect(), guestmem_open(), ramfile_reserve(), ramfile_layout(),
  * guestmem_read().
@@ -33,10 +33,11 @@ int inherit_guest(struct ramfile *rf, const char *monitor, pid_t pid, struct err
 
 /* Reserve the file `ram` of @rf for a second copy of a guest, if this host has memory to spare for
  * it. Only one VM at a time can do this, so that each sees how much memory the others have taken.
- * Does not wait for another VM: the gateway would see an order that makes no progress. @cancel: end
- * early when *@cancel becomes true; NULL: never. Returns 0;
+ * If another VM does it now, this function does not wait, because the gateway would see an order
+ * that makes no progress. @cancel: end early when *@cancel becomes true; NULL: never.
+ * Returns 0;
  * -ENOMEM: this host has not enough memory to spare;
- * -EBUSY: the same is being done for another VM;
+ * -EBUSY: memory is being reserved for another VM now;
  * -ECANCELED: *@cancel became true;
  * other errors of ramfile_reserve().
  * On error *ret_error says why. */

@@ -21,7 +21,7 @@ int standby_promoted_late(struct standby *sb, struct standby_command *c)
 	if (meta.phase != RAMFILE_RUNNING || sb->qemu.pid <= 0 || c->term <= meta.term ||
 	    meta.applied_epoch < c->epoch)
 		return 0;
-	/* the disk first, as in a promotion (promote.h, P2) */
+	/* record the term on the disk before `meta` has it, as in a promotion (promote.h, P2) */
 	if (sb->config.may_run &&
 	    sb->config.may_run(sb->config.changed_arg, c->term, RECORD_MAX_NS, &why) < 0)
 		log_error("vm=%s term=%" PRIu64 " %s, ignoring: the guest runs here already",

@@ -15,7 +15,8 @@
 
 void standby_set_warm(struct standby *sb)
 {
-	/* An epoch can become complete while QEMU is being started again. */
+	/* If QEMU is being started again, the state is STARTING, even if an epoch becomes complete
+	 * meanwhile. */
 	if (sb->want_qemu && sb->qemu.pid <= 0) {
 		standby_set_state(sb, STANDBY_STATE_STARTING);
 		return;
@@ -54,7 +55,7 @@ int standby_start_process(struct standby *sb, struct error *ret_error)
 		return error_set(ret_error, r, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
 				 strerror(-r));
 	standby_set_state(sb, STANDBY_STATE_STARTING);
-	standby_rehearsal_end(sb); /* its QEMU may have been started with an older command */
+	standby_rehearsal_end(sb); /* its QEMU may have an older command */
 	r = qemu_start(&sb->qemu, sb->config.start_timeout_ms, ret_error);
 	if (r < 0)
 		return r;
@@ -117,7 +118,7 @@ static void restart_qemu(struct standby *sb, uint64_t now_ns)
 
 void standby_check_qemu(struct standby *sb, uint64_t now_ns)
 {
-	/* An end that an order has noticed, this order has also handled. */
+	/* If an order has noticed QEMU's end, the order has handled it, and sb->qemu.pid is 0. */
 	if (sb->qemu.pid > 0 && qemu_exited(&sb->qemu)) {
 		sb->dirty = true;
 		if (standby_guest_has_ended(sb)) {
@@ -134,8 +135,8 @@ void standby_check_qemu(struct standby *sb, uint64_t now_ns)
 
 /* ---- START */
 
-/* Check that the guest does not run on this host, which must not keep a copy then. Returns 0 if it
- * does not, -EBUSY if it does. */
+/* Check that the guest does not run on this host: beside the guest itself, no copy may be kept
+ * here. Returns 0; -EBUSY: the guest runs here. */
 static int check_no_guest(struct standby *sb, struct error *ret_error)
 {
 	if (sb->rf.meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) == -ESRCH)
@@ -155,7 +156,8 @@ static int start_failed(struct standby *sb, int r, const struct error *why)
 }
 
 /* Enter @term. A copy of an older term is dropped, because it is too old for a promotion. A
- * complete copy of @term is kept: if the command has another RAM size, the order fails. */
+ * complete copy of @term is kept. But if the command has another RAM size than this copy, the order
+ * fails. */
 static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	bool resized = sb->rf.ram && sb->rf.ram_bytes != sb->qemu.cmdline.ram_bytes;
@@ -382,8 +384,8 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 
 /* ---- STOP, FENCE */
 
-/* From here on this host has no copy, but its files are kept for a while: if the guest is protected
- * again soon, only what differs is sent (base.h). */
+/* Drop the copy, but keep its files for a while (copy_keep_ns): if the guest is protected again
+ * soon, only what differs is sent (base.h). */
 static int drop_copy(struct standby *sb)
 {
 	int r = epochlog_set_term(&sb->log, sb->rf.meta.term);
@@ -523,7 +525,8 @@ void standby_recover_disks(struct standby *sb)
 	r = durable_open(&sb->durable, &sb->rf, &sb->images, path, 0, &error);
 	if (r == 0 && sb->durable.log)
 		sb->log.durable = &sb->durable;
-	/* An earlier agent may have died before standby_own_disks(). */
+	/* The guest runs on the images, but an agent may have died before standby_own_disks() ended
+	 * the log. */
 	if (r == 0 && sb->config.owns_disks)
 		r = durable_end(&sb->durable, &error);
 	/* The copy on tmpfs is gone, so the images may lack writes that were logged. */

@@ -38,7 +38,8 @@ void output_cause(char *output, size_t n, char *text, size_t size)
 	char *at = output;
 	size_t n_between = 0, used;
 
-	/* the first line that is no warning (else the first line), and the last line after it */
+	/* `first` becomes the first line that is no warning, or the first line if all are warnings;
+	 * `last` becomes the last line after it */
 	while ((line = next_line(&at, output + n)) != NULL) {
 		if (!first || (is_warning(first) && !is_warning(line))) {
 			first = line;

@@ -235,7 +235,7 @@ int standby_peer_frame(struct standby *sb, const struct wire_frame *frame)
 		return r;
 	lease.beat_ns = beat.mono_ns;
 	memcpy(lease.vm, sb->config.vm, strnlen(sb->config.vm, WIRE_NAME_MAX));
-	/* note the time before the LEASE is sent: the primary may use it at once */
+	/* take the time before the LEASE is sent, because the primary may use the LEASE at once */
 	sb->granted_ns = clock_mono_ns();
 	r = wire_lease_encode(&lease, &w);
 	return r < 0 ? r : standby_send(sb->link, &h, payload, (size_t)(w.at - payload));
@@ -246,7 +246,7 @@ void standby_await_mute(const struct standby *sb)
 	uint64_t mute_ns = agree_mute_ns(sb->granted_ns), now_ns;
 
 	while ((now_ns = clock_mono_ns()) < mute_ns) {
-		/* always less than 1 s */
+		/* always less than 1 s, so tv_sec can be 0 */
 		const struct timespec nap = {.tv_nsec = (long)(mute_ns - now_ns)};
 
 		(void)nanosleep(&nap, NULL);

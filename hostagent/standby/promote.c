@@ -428,8 +428,8 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 	int r = 0;
 
 	moved(&p);
-	/* from the copy to a loaded QEMU; or, after the death of an earlier agent, the QEMU that it
-	 * left */
+	/* load the copy into QEMU; but if an earlier agent died after it had done so, use the QEMU
+	 * that it left */
 	if (p.rf->meta.phase == RAMFILE_COPY) {
 		r = timed(&p, step_apply, &p.times.apply_ns);
 		if (r == 0)

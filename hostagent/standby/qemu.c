@@ -26,9 +26,11 @@ AUTO_DEFINE(json_t *, json_decref)
 /* Longest wait for an answer, long enough for a busy host. If QEMU ends, its monitor is closed, so
  * the wait ends at once. */
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
-/* short, because another client may be using the monitor, which is no error here */
+/* how long qemu_find() waits for the monitor's greeting: short, because another client may be using
+ * the monitor, which is no error there */
 #define FIND_GREETING_NS CLOCK_NS_PER_S
-/* long, because no other client should be using the monitor */
+/* how long other functions wait for the monitor's greeting: long, because no other client should be
+ * using that monitor */
 #define GREETING_NS	 (10 * CLOCK_NS_PER_S)
 #define SOCKET_POLL_MS   5           /* interval between two attempts to connect to the monitor */
 /* How long QEMU may take to exit after it has closed its monitor, or could not load a state. It is
@@ -365,7 +367,8 @@ static int prepare(struct qemu *q, struct error *ret_error)
 	struct error error;
 	int r;
 
-	/* late-block-activate: a rehearsal must not open the images for writing. */
+	/* With late-block-activate, QEMU opens the images for writing only at `cont`. A rehearsal,
+	 * which ends before `cont`, must not open them for writing. */
 	r = qmp_execute(q->qmp, "migrate-set-capabilities",
 			json_pack("{s:[{s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability",
 				  "events", "state", 1, "capability", "late-block-activate",

@@ -54,7 +54,7 @@ struct qemu {
 	int pidfd;	 /* readable when the process has exited */
 	/* NULL: the monitor's connection is closed, so that other clients can use it */
 	struct qmp *qmp;
-	/* this agent did not start the process: an earlier agent did */
+	/* an earlier agent started the process, not this agent */
 	bool adopted;
 	struct qemu_end end; /* of the last process; cleared when one is started or found */
 	struct progress *progress; /* reports the progress of the start; NULL: not wanted.
@@ -123,8 +123,8 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
  * QEMU, or start the process without waiting for it. After success call qemu_await() or
  * qemu_kill(). Returns the errors of qemu_start(). */
 int qemu_spawn(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
-/* The second half: wait until the QEMU is warm, for about @timeout_ms at most. Returns like
- * qemu_start(). */
+/* The second half of qemu_start(): wait until the QEMU is warm, for about @timeout_ms at most.
+ * Returns like qemu_start(). */
 int qemu_await(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -157,8 +157,8 @@ void qemu_release_monitor(struct qemu *q);
  * Returns 0, -ETIMEDOUT or -errno. */
 int qemu_kill(struct qemu *q) __attribute__((warn_unused_result));
 
-/* End the warm QEMU: the process in *q, or one that an earlier agent left. If a guest runs in the
- * latter, does not end it. Returns 0 if there is no process any more;
+/* End the warm QEMU: the process in *q, or one that an earlier agent left. A process that an
+ * earlier agent left is not ended if a guest runs in it. Returns 0 if there is no process any more;
  * -EBUSY: a guest runs in the process; *ret_error names the process;
  * -ETIMEDOUT: the process did not end in time;
  * other -errno. */

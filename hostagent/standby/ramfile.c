@@ -42,7 +42,7 @@ static int replace(struct ramfile *rf, const char *name, const void *data, size_
 	if (r != -ENOSPC || unlinkat(rf->dir_fd, "room", 0) < 0)
 		return r;
 	r = fd_write_file_atomic(path, data, size);
-	/* this fails if another program has taken the space meanwhile */
+	/* ignore an error: another program may have taken the space meanwhile */
 	(void)!ramfile_reserve_room(rf);
 	return r;
 }

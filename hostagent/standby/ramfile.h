@@ -161,7 +161,8 @@ const uint8_t *ramfile_reader_page(struct ramfile_reader *reader, uint64_t index
  * other -errno. */
 int ramfile_read(struct ramfile *rf, uint64_t index, uint32_t n_pages, uint8_t *ret_pages)
 	__attribute__((warn_unused_result));
-/* Write pages in the same way. Returns the same. */
+/* Write @n_pages pages, from page @index on. Main memory is written to the file `ram`, not to the
+ * mapping (see ramfile_read()). Returns 0 or an error of ramfile_read(). */
 int ramfile_write(struct ramfile *rf, uint64_t index, uint32_t n_pages, const uint8_t *pages)
 	__attribute__((warn_unused_result));
 

@@ -15,9 +15,9 @@
  * agent, and must not be killed: the image would lose writes that the copy counts on. The daemon
  * removes its pid file when it ends normally. So a pid file without its process proves a loss, also
  * to the next agent. When the daemon ends, it ignores errors of its last flush. So the agent first
- * makes it flush, and kills it if that fails. If nothing was written since a flush, the image is
- * whole, and the daemon may be killed. RUN_DIR must be on tmpfs: a boot clears it, and then the
- * copy is gone too.
+ * makes it flush. If that fails, the agent kills it, so that the pid file stays. If nothing was
+ * written since a flush, the image is whole, and the daemon may be killed. RUN_DIR must be on
+ * tmpfs: a boot clears it, and then the copy is gone too.
  *
  * Where: images.c. Threads: one. The comment of each function says how long it blocks.
  */

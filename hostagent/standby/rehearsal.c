@@ -127,7 +127,8 @@ static int failed(struct standby *sb, int r, bool was_held, const struct error *
 	if (was_held && sb->log.pending)
 		return 0;
 	/* If this host was only too busy, the next epoch may be loaded. If QEMU has refused the
-	 * state, do not connect again: the gateway would count this epoch as acknowledged. */
+	 * state of a kept copy, this host opens no stream any more (want_stream): on a new stream
+	 * it would report this epoch, and the gateway would count the epoch as acknowledged. */
 	ret_error->code = was_held && r != -EIO ? WIRE_STREAM_ERROR_APPLY
 						: WIRE_STREAM_ERROR_GEOMETRY;
 	(void)error_set(&ret_error->why, -EPROTO, "a rehearsed takeover fails: %s%s",

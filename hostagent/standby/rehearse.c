@@ -10,7 +10,8 @@
 
 #define HUB_FIRST 100u /* the command itself may use hubs with lower numbers */
 
-/* The state of the rewriting: the arguments so far, the number of hubs made, and the new paths. */
+/* The state of rehearse_words(): the arguments so far, the number of hubs made, and the new
+ * paths. */
 struct rehearse {
 	struct cmdline *to;
 	unsigned n_hubs;

@@ -72,7 +72,7 @@ uint64_t room_free_bytes(const struct room *room, const char *dir)
 	if (stat(dir, &st) < 0 || statvfs(dir, &fs) < 0)
 		return 0;
 	pthread_mutex_lock(&lock);
-	/* do not use @room->device: without a claim it is not valid */
+	/* use the device of @dir, because room->device is not valid without a claim */
 	free_bytes = left_for(room, &fs, st.st_dev);
 	pthread_mutex_unlock(&lock);
 	return free_bytes;

@@ -24,10 +24,9 @@ struct room {
 };
 
 /* Claim @bytes of space in @dir's file system, besides what is allocated already. Replaces an
- * earlier claim of @room.
- * Returns 0;
- * -ENOSPC: there is too little space. Nothing is claimed, and *ret_free is the number of free bytes
- * that no other standby has claimed;
+ * earlier claim of @room. Returns 0;
+ * -ENOSPC: there is too little space. @room has no claim any more, and *ret_free is the number of
+ * free bytes that no other standby has claimed;
  * other -errno. */
 int room_claim(struct room *room, const char *dir, uint64_t bytes, uint64_t *ret_free)
 	__attribute__((warn_unused_result));

@@ -10,8 +10,8 @@
 #include "standby/standby_private.h"
 #include "vmm/disks.h"
 
-/* @file is QEMU's (process @pid) name for its image. Is it the path of another file than @image?
- * Returns false if it is not a path but "json:...". */
+/* QEMU (process @pid) calls its image @file. Is @file the path of another file than @image? Returns
+ * false if @file is not a path but "json:...". */
 static bool is_other_file(const struct image *image, pid_t pid, const char *file)
 {
 	char path[VMM_DISK_FILE_BYTES + 64];
@@ -33,9 +33,9 @@ static bool is_one_of(const char *word, const char *const *words)
 	return *words != NULL;
 }
 
-/* Does QEMU use the image as qcow2, but the agent as raw, or the other way round? (If a filter is
- * the root node, @disk has the filter's driver instead of the format. A wrong format then shows in
- * the size.) */
+/* Does QEMU use the image as qcow2, but the agent as raw, or the other way round? If QEMU has a
+ * filter above the image, @disk has the name of the filter instead of the format, and this function
+ * returns false. The caller then finds a wrong format by the disk's size. */
 static bool is_other_format(const struct image *image, const struct vmm_disk *disk)
 {
 	static const char *const raw[] = {"raw", "file", "host_device", NULL};

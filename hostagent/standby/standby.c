@@ -76,8 +76,8 @@ static size_t add_stat(char *stats, size_t at, const char *key, uint64_t value)
 	return n > 0 && at + (size_t)n < STANDBY_STATS_MAX ? at + (size_t)n : at;
 }
 
-/* Add how much space an epoch can take, and how much it may need. The space that an arriving epoch
- * already takes counts as free. */
+/* Add to @stats how much space an epoch can take, and how much it may need. The space that an
+ * arriving epoch already takes counts as free. */
 static size_t add_room(const struct standby *sb, char *stats, size_t at)
 {
 	uint64_t arrived = sb->log.fd >= 0 ? sb->log.bytes : 0, reserve = sb->log.reserve_bytes;

@@ -164,8 +164,9 @@ struct standby {
 	struct standby_status status; /* the snapshot that standby_status() returns */
 };
 
-/* Turn reports of progress on and off. In between, work is reported to the gateway as steps of its
- * order. Other work, such as a restart of QEMU without an order, is not reported. */
+/* Turn reports of progress on and off. While they are on, work is reported to the gateway as steps
+ * of the gateway's order. Other work, such as a restart of QEMU without an order, is not
+ * reported. */
 void standby_progress_on(struct standby *sb);
 void standby_progress_off(struct standby *sb);
 /* Change the state, and log the change. Nothing else changes sb->state. */
@@ -212,8 +213,8 @@ void standby_carry_out(struct standby *sb, struct standby_command *command);
  * If there is too little room, but this host has a complete copy, the standby must not lose the
  * copy: it continues with less room, and standby_reserve_again() tries later. In this case the
  * error is only logged, once, and the result is 0.
- * Returns 0; -ENOSPC; other -errno. On error *ret_error says why, and no more is reserved than an
- * earlier copy's files. */
+ * Returns 0; -ENOSPC; other -errno. On error *ret_error says why, and nothing is reserved except
+ * the files of an earlier copy. */
 int standby_reserve(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -227,8 +228,9 @@ void standby_reserve_again(struct standby *sb, uint64_t now_ns);
 int standby_reserve_blocks(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* same_disks.c: check that the warm QEMU has each image of `images` open, under the disk's name,
- * with the same size and format. Does nothing while the images are closed. Returns 0;
+/* same_disks.c: check that for each disk in `images`, the warm QEMU has a disk of that name, with
+ * the same file, size and format as the agent uses. Does nothing while the agent has not opened
+ * `images`, or is not connected to QEMU. Returns 0;
  * -EINVAL: something differs, and *ret_error says what;
  * other -errno: an error of vmm_disks_list(). */
 int standby_check_disks(struct standby *sb, struct error *ret_error)
@@ -236,8 +238,8 @@ int standby_check_disks(struct standby *sb, struct error *ret_error)
 /* reserve.c: give back all room that is not part of the copy. Call this when no epochs will arrive
  * any more. */
 void standby_give_back(struct standby *sb);
-/* served.c finds out whether a promoted guest's vCPUs run. Call this before the guest is started:
- * it notes the vCPUs of the warm QEMU. */
+/* served.c: call this before the guest is started. Notes the vCPUs of the warm QEMU, so that
+ * served.c can find out later whether they run. */
 void standby_served_prepare(struct standby *sb);
 /* served.c: call this when the guest has been started, in the term of `meta`. */
 void standby_served_begin(struct standby *sb);
@@ -281,8 +283,8 @@ void standby_peer_run(struct standby *sb);
 /* peer.c: if @frame, from the primary's direct stream, is a BEAT, answer it with a LEASE. Returns
  * 0; -ENOENT if @frame is not a BEAT; or the link's error. */
 int standby_peer_frame(struct standby *sb, const struct wire_frame *frame);
-/* peer.c: wait until every LEASE that this host gave the primary has ended: after that the primary
- * releases no frames. Takes less than a second. The stream must be closed. */
+/* peer.c: wait until every LEASE that this host gave the primary has expired: after that the
+ * primary releases no frames. Takes less than a second. The stream must be closed. */
 void standby_await_mute(const struct standby *sb);
 /* stream.c: queue a frame on @link. Waits for room in the queue, for up to a second. Returns 0 or
  * the link's error. */

@@ -215,7 +215,7 @@ static int acknowledge(struct standby *sb, const struct wire_frame *frame)
 	return standby_send(sb->link, &h, NULL, 0);
 }
 
-/* Report what comparing the disks has found, while the epoch of @frame was applied. */
+/* Report to the primary what images_compare() found while the epoch of @frame was applied. */
 static int report_disks(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_header h = {.type = WIRE_DISK_CHECKED, .term = frame->h.term,
@@ -234,7 +234,7 @@ static int report_disks(struct standby *sb, const struct wire_frame *frame)
 	return r;
 }
 
-/* Report what comparing pages with the hashes in the epoch of @frame has found. */
+/* Report to the primary what compare_frame() found while the epoch of @frame was applied. */
 static int report_ram(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_header h = {.type = WIRE_RAM_CHECKED, .term = frame->h.term,

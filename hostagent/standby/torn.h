@@ -12,7 +12,8 @@
  *	a held epoch was applied whole		removed, after durable_sync()
  *	the guest itself runs on them		removed
  *
- * Output is held only while all disks are in step. So a held epoch makes the images whole.
+ * Output is held only while the images are in step with the primary's disks. So a held epoch makes
+ * the images whole.
  *
  * Whenever the agent or the host ends: if the images may be torn, the file is there. The file can
  * also be there if the images are whole, which errs on the safe side. If the disk log has a whole

@@ -6,8 +6,7 @@
  * must come from the same gateway that the control connection obeys. The threads of the control
  * connection and of the streams share this struct.
  *
- * Threads: any. Only gateway_view_await() blocks. Apart from that it is pure: the time is passed
- * in.
+ * Threads: any. Only gateway_view_await() blocks. No function reads a clock: the time is passed in.
  */
 #ifndef GATEWAY_VIEW_H
 #define GATEWAY_VIEW_H

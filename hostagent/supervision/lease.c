@@ -8,7 +8,7 @@ void lease_init(struct lease *lease, uint64_t term, bool is_required)
 {
 	atomic_init(&lease->term, term);
 	atomic_init(&lease->until_ns, 0);
-	/* if a lease is required: 1, a time long past; else 0, no limit */
+	/* if a lease is required: true, that is 1, a time long past; if not: 0, no limit */
 	atomic_init(&lease->release_ns, is_required);
 }
 

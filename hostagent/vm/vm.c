@@ -345,7 +345,8 @@ static const order_fn order_table[] = {
 	[WIRE_VERB_DRILL] = vm_order_drill,
 };
 
-/* Returns the status of an answer: REFUSED if the order does not fit the present state. */
+/* Returns the status for the answer to an order that ended with @error. REFUSED: the order does not
+ * fit the present state. */
 static uint8_t status_of(int error)
 {
 	if (error == 0)
@@ -365,8 +366,8 @@ static void take_voted_term(struct vm *vm)
 	if (!vm->standby)
 		return;
 	standby_status(vm->standby, &status);
-	/* In these states after a boot, this host has not voted: a newer term of the standby comes
-	 * from a START that failed. */
+	/* In these two states, both after a boot, this host has not voted. If the standby has a
+	 * newer term nevertheless, the term comes from a START that failed. */
 	if (vm->is_unsure || vm->is_unfound)
 		return;
 	/* If an agent died during a promotion, perhaps only the standby's file says that the guest
@@ -401,7 +402,7 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 			      q->term, vm->term);
 	} else if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
 		r = order_table[q->order.verb](vm, q, &d.epoch, &error);
-	/* End what does not belong to the role after the order. */
+	/* End what this host does not need in the role that it has after the order. */
 	if (vm->role != VM_ROLE_PRIMARY) /* also a witness that an earlier agent left */
 		vm_witness_end(&vm->witness);
 	if (vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_RUNNING)
@@ -449,7 +450,7 @@ static void find_guest(struct vm *vm)
 	vm_wake_owner(vm);
 }
 
-/* Check whether the guest's QEMU is alive, while no engine does. */
+/* For a VM without an engine: check whether the guest's QEMU has ended. */
 static void look_at_guest(struct vm *vm, uint64_t now_ns)
 {
 	bool changed = vm->role == VM_ROLE_RUNNING
@@ -578,7 +579,7 @@ void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint
 		r = engine_renew_lease(vm->engine, term, lease->beat_ns, lease->lease_ms,
 				       lease->release_ms, sent_ns);
 	pthread_mutex_unlock(&vm->lock);
-	/* -ESTALE is normal: perhaps the order that begins or ends that term is not carried out
+	/* -ESTALE is normal: the order that begins or ends the LEASE's term may not be carried out
 	 * yet. */
 	if (r == -EINVAL)
 		log_limited(LOG_LEVEL_WARN,

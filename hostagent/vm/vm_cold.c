@@ -156,8 +156,8 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 
 	(void)ret_epoch;
 	/* If this host did not own the guest, somebody started this QEMU on images that are only a
-	 * standby's copy. The images may be old, or lack writes that are still in the disk log.
-	 * Also, the disk log must be closed before a guest writes to the images. */
+	 * standby's copy. Refuse: the images may be old, or lack writes that are still in the disk
+	 * log, and this log must end before a guest writes to the images. */
 	if (has_qemu && !is_owners)
 		return error_set(ret_error, -EBUSY,
 				 "somebody started a QEMU of this VM here (monitor %s), where "

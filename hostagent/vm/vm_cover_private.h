@@ -11,8 +11,8 @@
  *	suspended=0	 the worker does not check, so covered_again=1 never comes
  *
  * If the guest was changed while no agent ran, the next agent reports uncovered=1, too. After the
- * protection has ended, an agent reports suspended=0 if it does not know the guest from before the
- * change: because the agent was restarted, or the guest's QEMU was.
+ * protection has ended, an agent reports suspended=0 if it does not know how the guest was before
+ * the change. The reason is that the agent, or the guest's QEMU, was restarted since.
  *
  * Where: used by vm.c (orders) and vm_report.c. Threads: the worker; vm_cover_report() on any
  * thread. Each function says whether vm->lock must be held.

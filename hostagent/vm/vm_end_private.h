@@ -21,8 +21,8 @@
  *
  * FENCE itself ends a guest that was promoted here (standby_fence()), whatever the policy is. In
  * one case such a guest still exists later: if this host could not stand by when it was fenced, its
- * agent only stopped the guest. Then the rules above apply to this guest too, and standby_fence()
- * ends it.
+ * agent only stopped the guest. Then the rules above apply to this guest too. If they allow its
+ * end, standby_fence() ends it.
  *
  * Threads: the VM's worker.
  */

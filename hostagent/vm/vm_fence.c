@@ -127,7 +127,8 @@ static uint64_t find_until_ns(const struct vm *vm)
 	if (vm->role != VM_ROLE_FENCED)
 		return vm->is_unsure ? 0 : UINT64_MAX; /* if unsure: any QEMU here was started after
 							* the boot, so record none */
-	/* This host was fenced already, but perhaps that fence was not completed. */
+	/* This host was fenced already, but perhaps the agent died before it had recorded the
+	 * QEMUs. A QEMU that was started after that fence is not one of them. */
 	return vm_role_time(vm->environment.config->role_dir, vm->config->name, &fenced_ns) == 0
 		       ? fenced_ns
 		       : 0;

@@ -108,7 +108,8 @@ bool vm_known_seek(struct vm *vm, uint64_t now_ns)
 
 	vm->guest.look_at_ns = now_ns + VM_GUEST_LOOK_NS;
 	if (found == VM_GUEST_GONE) {
-		/* If somebody has started another QEMU, PROTECT decides what becomes of it. */
+		/* If another QEMU is at the guest's monitor, do not report that the guest has
+		 * ended: the order PROTECT decides what to do with this QEMU. */
 		(void)vm_guest_look(&vm->guest, vm_guest_monitor(vm, promoted), now_ns);
 		if (vm_guest_get(&vm->guest, &other) != VM_GUEST_GONE)
 			found = VM_GUEST_UNKNOWN;

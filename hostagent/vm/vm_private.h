@@ -92,7 +92,7 @@ struct vm {
 	/* while role is PRIMARY and there is no engine: does the guest that was protected here
 	 * still run? GONE stays until an engine is opened */
 	enum vm_guest_state found;
-	pid_t found_pid; /* its pid; valid while `found` is not UNKNOWN */
+	pid_t found_pid; /* pid of its QEMU; valid while `found` is not UNKNOWN */
 	bool must_stop;
 	bool must_rest;	 /* the worker must do nothing until this is false again */
 	bool is_handed_on; /* vm_hand_on() has ended the worker */

@@ -176,7 +176,7 @@ static int open_engine(struct vm *vm, struct handed *handed, struct engine **ret
 	config.handed = handed;
 	r = engine_open(&config, vm->term, ret_engine, ret_error);
 	if (r == 0) {
-		handed_each_fd(handed, close_one); /* the engine has taken those that it needs */
+		handed_each_fd(handed, close_one); /* close those that the engine has not taken */
 		return 0;
 	}
 	log_error("vm=%s term=%" PRIu64 " the guest cannot be taken over from the agent's last "

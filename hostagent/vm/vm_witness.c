@@ -25,7 +25,8 @@ void vm_witness_init(struct vm_witness *w, const struct agent_config *agent,
 				 .hold_pin_dir = hold_pin_dir, .due_ns = UINT64_MAX};
 	memcpy(w->gateway_text, agent->gateway_text, sizeof(w->gateway_text));
 	pthread_mutex_init(&w->lock, NULL);
-	/* The suffix has a plus, which no VM's name has. (bpffs allows no dot in a name.) */
+	/* The suffix has a plus, which no VM's name has, so this is no VM's hold. (bpffs allows no
+	 * dot in a name.) */
 	if (snprintf(w->pin_dir, sizeof(w->pin_dir), "%s+witness", hold_pin_dir) >=
 	    (int)sizeof(w->pin_dir))
 		w->pin_dir[0] = '\0';

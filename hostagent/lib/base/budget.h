@@ -23,7 +23,7 @@ struct budget {
 	uint64_t earned_at_ns; /* when left_ns was last credited */
 };
 
-/* Add @percent of the time since the last call to left_ns. left_ns never goes above @max_ns. */
+/* Add to left_ns @percent of the time since the last call. left_ns never goes above @max_ns. */
 static inline void budget_earn(struct budget *b, uint64_t percent, uint64_t max_ns, uint64_t now_ns)
 {
 	uint64_t passed_ns = now_ns - b->earned_at_ns;

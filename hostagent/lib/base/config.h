@@ -56,7 +56,7 @@ enum config_type {
 	CONFIG_BOOL    = 6,  /* yes|no|true|false|on|off|1|0 -> bool */
 	CONFIG_MS      = 7,  /* whole milliseconds -> uint64_t nanoseconds; min, max in ms */
 	CONFIG_SIZE    = 8,  /* bytes with optional K, M or G (powers of 1024) -> uint64_t bytes */
-	CONFIG_ENUM    = 9,  /* a name of key->names -> int (or an enum of int's size) */
+	CONFIG_ENUM    = 9,  /* one of the key's `names` -> int (or an enum of int's size) */
 	CONFIG_ADDRESS = 10, /* numeric IPv4:port -> struct config_address */
 	CONFIG_PREFIX  = 11, /* numeric IPv4/bits -> struct config_prefix */
 	CONFIG_MAC     = 12, /* aa:bb:cc:dd:ee:ff -> uint8_t[6] */

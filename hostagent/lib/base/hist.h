@@ -10,9 +10,9 @@
  *	bucket  0 .. 127    128       129      ..  191        192      ..
  *
  * Recording a value costs a few instructions. A histogram takes 30 KiB, so do not put it on the
- * stack. Threads: one owner, which takes a lock of its own to record. Any other thread must take
- * this lock, copy the values into a histogram of its own with hist_merge(), and then read that
- * copy.
+ * stack. Threads: one thread records, and holds a lock of the caller's meanwhile. Any other thread
+ * must take this lock, copy the values into a histogram of its own with hist_merge(), and then read
+ * that copy.
  */
 #ifndef BASE_HIST_H
 #define BASE_HIST_H

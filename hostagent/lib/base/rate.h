@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A zero-initialised struct is ready for use: all @burst passes are available at once. */
+/* A zero-initialised struct is ready for use: rate_pass() then lets @burst events pass at once. */
 struct rate {
 	/* when the debt (see rate_pass()) will be 0; a past time: there is no debt */
 	uint64_t paid_ns;

@@ -136,8 +136,8 @@ uint64_t spool_dropped(struct spool *s)
 	return n;
 }
 
-/* Wait for at most @timeout_ns until the ring is empty or, if @for_end, until the thread has ended.
- * Returns true if this happened in time. The caller must have the lock. */
+/* Wait for at most @timeout_ns until the ring is empty. If @for_end, wait until the thread has
+ * ended instead. Returns true if this happened in time. The caller must have the lock. */
 static bool wait_until(struct spool *s, bool for_end, uint64_t timeout_ns)
 {
 	uint64_t end_ns = clock_mono_ns() + timeout_ns;

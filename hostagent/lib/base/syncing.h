@@ -22,13 +22,15 @@
 /* Do what fdatasync(2) does, with the same result and errno. While new syncs are held back, this
  * function first waits until syncing_hold(false). */
 int syncing_fdatasync(int fd) __attribute__((warn_unused_result));
-/* Write the range to the disk and wait for the disk, with sync_file_range(2). The result, errno and
- * the wait before it: as for syncing_fdatasync(). */
+/* Write the range to the disk and wait for the disk, with sync_file_range(2). Returns what
+ * sync_file_range(2) returns, with its errno. Like syncing_fdatasync(), first waits while new syncs
+ * are held back. */
 int syncing_range(int fd, off_t offset, off_t size) __attribute__((warn_unused_result));
 
 /* true: hold back new syncs; syncs that have begun go on. false: let the waiting syncs begin. */
 void syncing_hold(bool is_wanted);
-/* Returns how many of these syncs have begun and not ended, so that they wait for a disk. */
+/* Returns how many calls of syncing_fdatasync() and syncing_range() wait for a disk now. Calls that
+ * are held back do not count. */
 uint32_t syncing_n(void);
 
 #endif

@@ -119,7 +119,7 @@ uint64_t wire_disk_hash_seed(const uint8_t hash[WIRE_DISK_HASH_SIZE])
 	return bytes_get_be64(hash);
 }
 
-/* Returns how many offsets a DISK_CHECKED has. */
+/* Returns how many offsets a DISK_CHECKED lists if @n_differ blocks differ. */
 static uint32_t n_offsets(uint32_t n_differ)
 {
 	return n_differ < WIRE_DISK_DIFFER_MAX ? n_differ : WIRE_DISK_DIFFER_MAX;

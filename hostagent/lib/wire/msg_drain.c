@@ -3,7 +3,7 @@
 
 #include "wire/msg_cursor.h"
 
-/* Is limit_s allowed for this `what`? */
+/* Is drain->limit_s allowed together with drain->what? */
 static bool is_limit(const struct wire_drain *drain)
 {
 	return drain->what == WIRE_DRAIN_GOES_DOWN

@@ -39,7 +39,7 @@ int wire_ram_hash_decode(const struct wire_frame *frame, struct wire_ram_hash *r
 	return 0;
 }
 
-/* Returns how many page indexes a RAM_CHECKED has. */
+/* Returns how many page indexes a RAM_CHECKED lists if @n_differ pages differ. */
 static uint32_t n_named(uint32_t n_differ)
 {
 	return n_differ < WIRE_RAM_DIFFER_MAX ? n_differ : WIRE_RAM_DIFFER_MAX;

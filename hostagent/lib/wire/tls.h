@@ -201,7 +201,8 @@ bool wire_tls_peer_ends(const struct wire_tls *tls, int64_t now_s, int64_t *ret_
  * not expired. Each wire_tls_read() makes these checks too, so call this function for connections
  * that are not read.
  * Two things do not make the check fail: an outdated revocation list, and the expiry of a host's or
- * gateway's certificate. Guests depend on the connections between hosts and gateways.
+ * gateway's certificate. They must not end the connections between hosts and gateways, on which the
+ * guests depend.
  * Returns 0: the certificate is accepted, the connection is not established yet, or the peer has
  * closed it. Returns -EPROTO: the connection has failed (see wire_tls_error()). */
 int wire_tls_recheck(struct wire_tls *tls) __attribute__((warn_unused_result));

@@ -132,7 +132,8 @@ static int forgive_lists(int ok, X509_STORE_CTX *store)
 	       code == X509_V_ERR_UNABLE_TO_GET_CRL;
 }
 
-/* Also accepts a certificate that has expired or is not valid yet. */
+/* Does what forgive_lists() does, and also accepts a certificate that has expired or is not valid
+ * yet. */
 static int forgive_dates(int ok, X509_STORE_CTX *store)
 {
 	int code = X509_STORE_CTX_get_error(store);
