@@ -258,6 +258,9 @@ const char *vm_protect_obstacle(const struct vm_fsm *fsm, uint8_t h)
 		return "has not reported this VM";
 	if (fsm->record.term == 0)
 		return NULL;
+	if (has_seat && !fsm->release_due && vm_left_is_copy(fsm, fsm->stepped_ns))
+		return "has a copy that may be all that is left of the guest: `failover --lose` "
+		       "goes on from it, `unprotect --lose` gives it up";
 	if (fsm->release_due || (has_seat && (fsm->stop_due || fsm->fence_due)) ||
 	    (!has_seat && vm_agent_stands_by(other->agent_state)) ||
 	    vm_is_being_fenced(other) || vm_agent_holds(other->agent_state) ||

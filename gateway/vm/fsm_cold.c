@@ -216,6 +216,14 @@ static uint8_t first_seat(const struct vm_fsm *fsm)
 	return vm_fsm_spare(fsm) == VM_HOST_FIRST ? VM_HOST_SECOND : VM_HOST_FIRST;
 }
 
+/* Is the VM unprotected, and does the owner not say that its guest was protected to the end? If it
+ * does, the order UNPROTECT was not carried out, and the standby may have all that clients saw. */
+static bool is_released(const struct vm_fsm *fsm)
+{
+	return fsm->record.state == VM_UNPROTECTED &&
+	       word_of(fsm, fsm->record.owner).role != VM_COLD_PRIMARY;
+}
+
 static struct choice choose(const struct vm_fsm *fsm)
 {
 	uint64_t seen = fsm->term_seen > fsm->record.term ? fsm->term_seen : fsm->record.term;
@@ -232,8 +240,8 @@ static struct choice choose(const struct vm_fsm *fsm)
 				 vm_host_name(fsm, vm_fsm_spare(fsm)));
 	/* A standby that is cut off may have the guest's memory, which is newer than any disk. So
 	 * the choice is not certain. */
-	if (is_alone(fsm) && fsm->record.state != VM_UNPROTECTED &&
-	    fsm->record.state != VM_PREPARING && !is_promoting(fsm))
+	if (is_alone(fsm) && !is_released(fsm) && fsm->record.state != VM_PREPARING &&
+	    !is_promoting(fsm))
 		return uncertain("%s is not connected, and may still have a copy of its memory",
 				 vm_host_name(fsm, vm_fsm_other(fsm)));
 	if (is_alone(fsm))

@@ -175,6 +175,14 @@ static void on_protect(struct vm_step *s)
 		      vm_host_name(fsm, other), vm_host_name(fsm, owner));
 		return;
 	}
+	if (!fsm->release_due && other == vm_fsm_other(fsm) && vm_left_is_copy(fsm, s->now_ns)) {
+		vm_reply(s, false, "would-lose",
+			 "%s does not say that it has the guest, and %s has a copy of it that would "
+			 "be given up. `holdfastctl failover %s --lose` goes on from that copy, "
+			 "`unprotect %s --lose` gives it up", vm_host_name(fsm, owner),
+			 vm_host_name(fsm, other), fsm->config->name, fsm->config->name);
+		return;
+	}
 	if (refuse_unended(s, other))
 		return;
 	fsm->record.is_wanted = fsm->config->reprotect_auto;
@@ -328,27 +336,32 @@ static void on_unprotect(struct vm_step *s)
 
 	if (refuse_cold(s) || refuse_last_copy(s))
 		return;
-	fsm->is_copy_unwanted |= s->in->may_lose;
 	switch (fsm->record.state) {
 	case VM_UNPROTECTED:
 		if (!fsm->release_due) {
 			bool is_planned = fsm->again.when != VM_AGAIN_NEVER;
 			bool is_wanted = fsm->record.is_wanted;
+			bool gives_up = s->in->may_lose && vm_left_is_copy(fsm, s->now_ns);
 
+			fsm->is_copy_unwanted |= s->in->may_lose;
 			vm_again_forget(fsm);
 			/* begin no new term, because that would end the watch over a promoted
 			 * guest */
 			if (is_wanted)
 				vm_journal_record(s);
 			vm_reply(s, true, "already",
-				 "%s is unprotected already%s", fsm->config->name,
-			      is_planned ? "; it will not be protected again by itself" : "");
+				 "%s is unprotected already%s%s", fsm->config->name,
+			      is_planned ? "; it will not be protected again by itself" : "",
+			      gives_up ? "; the copy that was left is given up" : "");
 			return;
 		}
-		if (fsm->op.id) {
+		if (fsm->op.id && !(s->in->may_lose && fsm->op.command == VM_COMMAND_UNPROTECT)) {
 			vm_reply(s, false, "busy", BUSY, fsm->config->name);
 			return;
 		}
+		vm_finish_op(s, false, "aborted", "an operator gave the copy of %s up",
+			     fsm->config->name);
+		fsm->is_copy_unwanted |= s->in->may_lose;
 		vm_again_forget(fsm);
 		vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "operator asked again");
 		fsm->release_due = fsm->stop_due = true;
@@ -364,6 +377,7 @@ static void on_unprotect(struct vm_step *s)
 	case VM_SYNCING:
 	case VM_PROTECTED:
 	default:
+		fsm->is_copy_unwanted |= s->in->may_lose;
 		vm_finish_op(s, false, "aborted", "an operator unprotected %s", fsm->config->name);
 		vm_again_forget(fsm);
 		vm_end_protection(s, "operator asked to unprotect");
@@ -406,6 +420,12 @@ static void on_failover(struct vm_step *s)
 	}
 	if (vm_left_failover(s))
 		return;
+	if (s->in->is_off_named) {
+		vm_reply(s, false, "not-possible",
+			 "--off goes with --lose, in a conflict or for a copy that is left; %s is %s",
+			 fsm->config->name, vm_state_name(fsm->record.state));
+		return;
+	}
 	if (fsm->op.id) {
 		vm_reply(s, false, "busy", BUSY, fsm->config->name);
 		return;

@@ -126,6 +126,7 @@ static void resolve(struct vm_step *s, uint8_t owner)
 		     vm_host_name(fsm, owner));
 	fsm->release_due = true;
 	fsm->stop_due = true;
+	fsm->is_copy_unwanted = s->in->may_lose;
 	/* no FENCE is needed yet: if the other host runs the guest, its next report shows that */
 	fsm->fence_due = false;
 }

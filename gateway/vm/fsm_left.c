@@ -31,6 +31,15 @@ static bool has_copy(const struct vm_host *host)
 	return stands_by(host) && is_whole(host);
 }
 
+/* Does nobody want the copy? An operator gave it up, or the guest shut itself down. */
+static bool is_unwanted(const struct vm_fsm *fsm)
+{
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+
+	return fsm->is_copy_unwanted ||
+	       (owner->reported && owner->verdict == WIRE_VERDICT_SHUTDOWN);
+}
+
 bool vm_left_may_release(const struct vm_fsm *fsm)
 {
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
@@ -51,8 +60,21 @@ bool vm_left_may_stop(const struct vm_fsm *fsm)
 
 	if (fsm->is_copy_unwanted || (stands_by(other) && !is_whole(other)))
 		return true;
-	/* A booted owner that had released the guest has disks that are newer than the copy. */
-	return !fsm->release_due && (vm_has_guest(owner) || owner->cold.role == VM_COLD_RUNNING);
+	if (fsm->release_due)
+		return false;
+	/* A booted owner that had released the guest has disks that are newer than the copy. A host
+	 * that does not stand by has no copy, and its answer ends the last protection. */
+	return is_unwanted(fsm) || vm_has_guest(owner) || owner->cold.role == VM_COLD_RUNNING ||
+	       (owner->reported && other->reported && !stands_by(other));
+}
+
+/* A dead host's connection can stay for some seconds, so silence counts, too. */
+static bool is_away(const struct vm_fsm *fsm, uint8_t h, uint64_t now_ns)
+{
+	const struct vm_host *host = &fsm->host[h];
+
+	return !host->up ||
+	       liveness_silent_for(&host->live, fsm->config->liveness.beat_timeout_ns, now_ns);
 }
 
 bool vm_left_is_copy(const struct vm_fsm *fsm, uint64_t now_ns)
@@ -61,10 +83,28 @@ bool vm_left_is_copy(const struct vm_fsm *fsm, uint64_t now_ns)
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
 	if ((fsm->record.state != VM_UNPROTECTED && fsm->record.state != VM_SYNCING) ||
-	    vm_fsm_in_conflict(fsm) || !has_copy(other) || fsm->is_copy_unwanted)
+	    vm_fsm_in_conflict(fsm) || !has_copy(other) || is_unwanted(fsm))
 		return false;
-	return !vm_has_guest(owner) ||
-	       liveness_silent_for(&owner->live, fsm->config->liveness.beat_timeout_ns, now_ns);
+	return is_away(fsm, fsm->record.owner, now_ns) ||
+	       !(vm_has_guest(owner) ||
+		 (owner->agent_state == WIRE_STATE_LOST && owner->is_guest_found));
+}
+
+/* Check the host that `--off` names. Returns false, with a reply, if that host is not off, or is not
+ * the owner. */
+static bool check_off(struct vm_step *s)
+{
+	const struct vm_fsm *fsm = s->fsm;
+
+	if (!s->in->is_off_named)
+		return true;
+	if (s->in->off == fsm->record.owner && !fsm->host[s->in->off].up)
+		return true;
+	vm_reply(s, false, "not-possible",
+		 s->in->off == fsm->record.owner ? "--off %s: it is connected, so it is not off"
+						 : "--off %s: it is not the owner",
+		 vm_host_name(fsm, s->in->off));
+	return false;
 }
 
 bool vm_left_failover(struct vm_step *s)
@@ -73,6 +113,7 @@ bool vm_left_failover(struct vm_step *s)
 	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
 	const char *vm = fsm->config->name, *name = vm_host_name(fsm, owner);
 	uint64_t silence_max_ns = 2 * fsm->config->liveness.beat_timeout_ns;
+	bool may_run;
 
 	if (!vm_left_is_copy(fsm, s->now_ns))
 		return false;
@@ -90,6 +131,8 @@ bool vm_left_failover(struct vm_step *s)
 			 "off?)", vm);
 		return true;
 	}
+	if (!check_off(s))
+		return true;
 	vm_finish_op(s, false, "aborted", "an operator asked for a failover of %s", vm);
 	s->may_resolve = true;
 	vm_set_state(s, VM_PROMOTING, other, true,
@@ -97,10 +140,11 @@ bool vm_left_failover(struct vm_step *s)
 	s->may_resolve = false;
 	fsm->promote_epoch = 1;
 	fsm->release_due = fsm->stop_due = fsm->fence_due = false;
-	/* A connected owner gets the order to stop. An owner that is away may still run the guest,
-	 * and an unprotected guest needs no lease. */
-	fsm->may_run[owner] = !fsm->host[owner].up;
-	if (fsm->config->has_fence_command && !fsm->host[owner].up)
+	/* A connected owner gets the order to stop after the promotion. An owner that is away may
+	 * still run the guest, and an unprotected guest needs no lease. --off says that it is off. */
+	may_run = is_away(fsm, owner, s->now_ns) && !s->in->is_off_named;
+	fsm->may_run[owner] = may_run;
+	if (fsm->config->has_fence_command && may_run)
 		fsm->fencing = VM_FENCING_DUE;
 	vm_command_begin(s);
 	return true;

@@ -283,7 +283,7 @@ void vm_on_newer_term(struct vm_step *s)
 		begin_conflict(
 			s,
 			"%s reports term %" PRIu64 ", out of range above the journal's %" PRIu64
-			": refused; is the role file of %s in its run_dir damaged? Nothing is "
+			": refused; is the role file of %s in its role_dir damaged? Nothing is "
 			"ordered meanwhile",
 			name, s->in->term, fsm->record.term, fsm->config->name);
 		return;

@@ -229,7 +229,7 @@ static void test_the_owner_alone(void **state)
 	lab.config.reprotect_auto = lab.config.has_fence_command = true;
 	lab.journal = (struct vm_record){.term = 1, .owner = ALPHA, .state = VM_UNPROTECTED,
 					 .is_wanted = true};
-	cut_power(was_primary, 1, has_nothing, 1);
+	cut_power(was_running, 1, has_nothing, 1);
 	comes_back(ALPHA);
 	wait_ms(29000);
 	is_now(VM_UNPROTECTED, ALPHA, 1);

@@ -496,6 +496,7 @@ static void test_alone_again(void **state)
 	lab.journal = (struct vm_record){.term = 1, .owner = ALPHA, .state = VM_UNPROTECTED,
 					 .is_wanted = true};
 	lab.config.cold_start_newest = lab.config.reprotect_auto = true;
+	lab.peer[ALPHA].cold.role = VM_COLD_RUNNING; /* it was unprotected */
 	lab_restart(&lab);
 	lab_up(&lab, ALPHA);
 	wait_ms(33000);
