@@ -177,9 +177,9 @@ static void on_protect(struct vm_step *s)
 	}
 	if (!fsm->release_due && other == vm_fsm_other(fsm) && vm_left_is_copy(fsm, s->now_ns)) {
 		vm_reply(s, false, "would-lose",
-			 "%s does not say that it has the guest, and %s has a copy of it that would "
-			 "be given up. `holdfastctl failover %s --lose` goes on from that copy, "
-			 "`unprotect %s --lose` gives it up", vm_host_name(fsm, owner),
+			 "%s does not say that it has the guest, and %s has a copy of it that "
+			 "would be given up. `holdfastctl failover %s --lose` goes on from that "
+			 "copy, `unprotect %s --lose` gives it up", vm_host_name(fsm, owner),
 			 vm_host_name(fsm, other), fsm->config->name, fsm->config->name);
 		return;
 	}
@@ -422,8 +422,8 @@ static void on_failover(struct vm_step *s)
 		return;
 	if (s->in->is_off_named) {
 		vm_reply(s, false, "not-possible",
-			 "--off goes with --lose, in a conflict or for a copy that is left; %s is %s",
-			 fsm->config->name, vm_state_name(fsm->record.state));
+			 "--off goes with --lose, in a conflict or for a copy that is left; %s is "
+			 "%s", fsm->config->name, vm_state_name(fsm->record.state));
 		return;
 	}
 	if (fsm->op.id) {

@@ -90,8 +90,8 @@ bool vm_left_is_copy(const struct vm_fsm *fsm, uint64_t now_ns)
 		 (owner->agent_state == WIRE_STATE_LOST && owner->is_guest_found));
 }
 
-/* Check the host that `--off` names. Returns false, with a reply, if that host is not off, or is not
- * the owner. */
+/* Check the host that `--off` names. Returns false, with a reply, if that host is not off, or is
+ * not the owner. */
 static bool check_off(struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -141,7 +141,8 @@ bool vm_left_failover(struct vm_step *s)
 	fsm->promote_epoch = 1;
 	fsm->release_due = fsm->stop_due = fsm->fence_due = false;
 	/* A connected owner gets the order to stop after the promotion. An owner that is away may
-	 * still run the guest, and an unprotected guest needs no lease. --off says that it is off. */
+	 * still run the guest, and an unprotected guest needs no lease. --off says that the owner
+	 * is off. */
 	may_run = is_away(fsm, owner, s->now_ns) && !s->in->is_off_named;
 	fsm->may_run[owner] = may_run;
 	if (fsm->config->has_fence_command && may_run)
