@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "vm/fsm.h"
+#include "vm/fsm_look.h"
 #include "vm/fsm_table.h"
 
 #define MS CLOCK_NS_PER_MS

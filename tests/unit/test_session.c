@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "vm/fsm_look.h"
+
 /* A host has already obeyed a gateway that was started later than this one. This gateway reports
  * that, and gives the host no orders. */
 static void test_older_gateway(void **state)
