@@ -28,7 +28,7 @@
  * An epoch is "held" if all output after its seal is held. "Acked" means that the standby has
  * acknowledged the epoch.
  *
- * Rules (tests/unit/fsm_lab.h checks them after every step of all test_fsm*.c):
+ * Rules (tests/unit/fsm_lab_rules.h checks them after every step of all test_fsm*.c):
  *  1. A new term (larger than any term seen) begins whenever the owner changes, or protection
  *     begins or ends.
  *  2. A change of term, owner or state is journaled before any action that follows from it.
