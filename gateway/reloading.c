@@ -11,6 +11,7 @@
 #include "fence/fence.h"
 #include "fleet/drains.h"
 #include "networks/probing.h"
+#include "vm/fsm_look.h"
 #include "vms.h"
 
 /* What the files say, and how many changes followed from this. The one variable of this type is

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "fleet/drains.h"
 #include "probe/prober.h"
+#include "vm/fsm_look.h"
 #include "wire/text.h"
 
 static json_t *number(uint64_t n)

@@ -13,6 +13,7 @@
 #include "control/describe.h"
 #include "fleet/drains.h"
 #include "probe/prober.h"
+#include "vm/fsm_look.h"
 
 #define PROBE_NS (CLOCK_NS_PER_S) /* how long a `probe` request sends probes */
 #define DRAIN_S 600 /* time limit of a drain, if the request gives none */

@@ -1,7 +1,7 @@
 /* show.h - prints the gateway's answers as human-readable text. Pure: reads JSON, writes to a FILE.
  * Unknown and missing members of the answer are skipped, because another version of the gateway may
  * send other members.
- * Where: ctl/main.c calls it. Threads: one.
+ * Where: ctl/verbs.c and ctl/main.c call it. Threads: one.
  */
 #ifndef CTL_SHOW_H
 #define CTL_SHOW_H

@@ -42,6 +42,7 @@
 #include <stdint.h>
 
 #include "vm/fsm.h"
+#include "vm/fsm_look.h"
 
 #define DRAIN_VMS_MAX	  64
 #define DRAIN_ACTIONS_MAX (2 * DRAIN_VMS_MAX + 8)

@@ -1,6 +1,7 @@
 #include "fleet/evidence.h"
 
 #include "probe/prober.h"
+#include "vm/fsm_look.h"
 
 static struct detector_probe asked(const struct prober *prober, enum prober_kind kind,
 				   unsigned int host, bool *ret_can_ask)

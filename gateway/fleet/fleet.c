@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "fleet/drains.h"
 #include "fleet/fleet_private.h"
+#include "vm/fsm_look.h"
 #include "wire/text.h"
 
 int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)

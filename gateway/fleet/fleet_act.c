@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "fleet/drains.h"
 #include "fleet/fleet_private.h"
+#include "vm/fsm_look.h"
 
 const char *fleet_with(const struct fleet_vm *vm, const struct vm_record *record)
 {

@@ -12,6 +12,7 @@
 #include "fleet/drain_record.h"
 #include "fleet/drains.h"
 #include "fleet/fleet_private.h"
+#include "vm/fsm_look.h"
 #include "wire/text.h"
 
 _Static_assert(DRAIN_VMS_MAX == FLEET_VMS_MAX && DRAIN_RECORD_HOSTS_MAX == FLEET_HOSTS_MAX, "");

@@ -6,7 +6,7 @@
 #ifndef VM_FSM_PRIVATE_H
 #define VM_FSM_PRIVATE_H
 
-#include "vm/fsm.h"
+#include "vm/fsm_look.h"
 
 /* The step that is being made. */
 struct vm_step {

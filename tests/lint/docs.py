@@ -114,11 +114,11 @@ def untold():
 
 
 def untold_verbs():
-    with open(TOP + "/gateway/ctl/main.c") as f:
+    with open(TOP + "/gateway/ctl/verbs.c") as f:
         verbs = re.findall(r'^\t\{"([a-z ]+)", "[a-z-]+", (?:true|false),', f.read(), re.MULTILINE)
     with open(TOP + "/docs/verbs.md") as f:
         headings = [line[4:].strip() for line in f if line.startswith("### ")]
-    for verb in verbs or ["(none was found in gateway/ctl/main.c)"]:
+    for verb in verbs or ["(none was found in gateway/ctl/verbs.c)"]:
         if verb not in headings:
             yield "docs/verbs.md: has no heading \"### %s\"; say what it is for, prints and refuses" % verb
 

@@ -1,58 +1,10 @@
 /* test_control.c - tests requests and answers of the management protocol, and the events that it
  * reports. */
-#include "gateway_fixture.h"
+#include "control_lab.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-#include <cmocka.h>
 
 #include "base/clock.h"
-#include "base/fd.h"
-#include "control/control_private.h"
-
-static struct fixture f;
-static struct control *control;
-static struct control_conn conn;
-static json_t *answer;
-
-static int open_control(void **state)
-{
-	struct control_config config;
-
-	(void)state;
-	fixture_open(&f);
-	config = (struct control_config){.tls = f.server, .ip_be32 = 0x0100007f, .port = 0,
-					 .clock_ns = fixture_clock_ns, .state_dir = f.dir,
-					 .events_bytes_max = 65536};
-	assert_int_equal(control_open(f.fleet, epoll_create1(EPOLL_CLOEXEC), &config, &control), 0);
-	memset(&conn, 0, sizeof(conn));
-	conn.control = control;
-	return 0;
-}
-
-static int close_control(void **state)
-{
-	int epoll_fd = control->epoll_fd;
-
-	(void)state;
-	json_decref(answer);
-	answer = NULL;
-	free(conn.out);
-	control_close(control);
-	close(epoll_fd);
-	fixture_close(&f);
-	return 0;
-}
 
 /* Send one request, and store the first line of its answer in `answer`. */
 static bool ask_as(unsigned int role, const char *line)
@@ -468,129 +420,21 @@ static void test_the_last_change_is_told(void **state)
 	assert_string_equal(last->text, "text");
 	assert_int_equal(n_events("liveness"), EVENTS_BURST_OTHERS + 1);
 }
-
-/* ---- new connections, made over loopback ---- */
-
-#define N_STRANGERS 40
-
-static int strangers[N_STRANGERS], operator_fd;
-
-static void serve_all(void)
-{
-	while (source_wait(control->epoll_fd, 0) > 0)
-		;
-}
-
-/* Connect from @ip and send @hello, unless it is NULL. Returns the socket. */
-static int knock(const char *ip, const uint8_t *hello, size_t size)
-{
-	struct sockaddr_in own = {.sin_family = AF_INET}, to;
-	socklen_t to_size = sizeof(to);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_int_equal(inet_pton(AF_INET, ip, &own.sin_addr), 1);
-	assert_int_equal(getsockname(control->listener.fd, (struct sockaddr *)&to, &to_size), 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&to, to_size), 0);
-	assert_int_equal(send(fd, hello, size, MSG_NOSIGNAL), size);
-	serve_all();
-	return fd;
-}
-
-static int forget_all(void **state)
-{
-	for (size_t i = 0; i < N_STRANGERS; i++)
-		strangers[i] = fd_close(strangers[i] > 0 ? strangers[i] : -1);
-	operator_fd = fd_close(operator_fd);
-	fixture_handshake_ns = 0;
-	return close_control(state);
-}
-
-static bool is_open(int fd)
-{
-	char byte;
-
-	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && errno == EAGAIN;
-}
-
-static bool is_answered(int fd)
-{
-	char byte;
-
-	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 1;
-}
-
-/* An address that opens many connections loses its own oldest one, not an operator's. */
-static void test_strangers_push_out_their_own(void **state)
-{
-	(void)state;
-	operator_fd = knock("127.0.0.1", NULL, 0); /* the operator's handshake starts late */
-	for (size_t i = 0; i < N_STRANGERS; i++)
-		strangers[i] = knock("127.0.0.9", NULL, 0);
-	assert_true(is_open(operator_fd));
-	assert_false(is_open(strangers[0]));
-	assert_true(is_open(strangers[N_STRANGERS - 1]));
-	assert_int_equal(control->n_connections, CONTROL_UNPROVEN_MAX);
-}
-
-/* Operators' handshakes get only a limited share of the event loop's time: the loop also serves the
- * agents. */
-static void test_handshakes_have_a_budget(void **state)
-{
-	uint64_t now_ns = clock_mono_ns(), began_ns;
-	struct wire_tls *tls;
-	const uint8_t *hello;
-	unsigned int n_answered = 0;
-	size_t size;
-
-	(void)state;
-	assert_int_equal(wire_tls_new(f.alpha, WIRE_PEER_GATEWAY, 0, &tls), 0);
-	(void)!wire_tls_handshake(tls);
-	hello = wire_tls_output(tls, &size);
-	fixture_handshake_ns = 60 * MS;
-	control_tick(control, now_ns);
-	for (size_t i = 0; i < 12; i++) {
-		strangers[i] = knock("127.0.0.9", hello, size);
-		n_answered += is_answered(strangers[i]);
-	}
-	/* one handshake continues at once, then one for every 300 ms that the test takes */
-	assert_in_range(n_answered, 1, 6);
-	operator_fd = knock("127.0.0.1", hello, size);
-	assert_false(is_answered(operator_fd));
-	/* The loop wakes up for the waiting handshakes. The operator's handshake comes first: all
-	 * others are from one address. */
-	began_ns = clock_mono_ns();
-	now_ns = control_deadline_ns(control);
-	assert_in_range(now_ns, 1, began_ns + 500 * MS);
-	control_tick(control, now_ns);
-	assert_true(is_answered(operator_fd));
-	while (control_deadline_ns(control) != UINT64_MAX) {
-		now_ns = control_deadline_ns(control);
-		control_tick(control, now_ns);
-	}
-	for (size_t i = 0; i < 12; i++)
-		assert_true(is_answered(strangers[i]));
-	/* seven handshakes cost 60 ms each, and handshakes may use only a fifth of the time */
-	assert_true(now_ns - began_ns > 1000 * MS);
-	wire_tls_free(tls);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_control, close_control)
-#define NEWCOMERS(name) cmocka_unit_test_setup_teardown(name, open_control, forget_all)
-	const struct CMUnitTest tests[] = {TEST(test_reads),
-					   TEST(test_refusals),
-					   TEST(test_commands_are_answered),
-					   TEST(test_drain),
-					   TEST(test_move),
-					   TEST(test_start),
-					   TEST(test_an_old_agent_cannot_verify),
-					   TEST(test_events),
-					   TEST(test_a_flood_of_events),
-					   TEST(test_the_last_change_is_told),
-					   NEWCOMERS(test_strangers_push_out_their_own),
-					   NEWCOMERS(test_handshakes_have_a_budget)};
+	const struct CMUnitTest tests[] = {
+		TEST(test_reads),
+		TEST(test_refusals),
+		TEST(test_commands_are_answered),
+		TEST(test_drain),
+		TEST(test_move),
+		TEST(test_start),
+		TEST(test_an_old_agent_cannot_verify),
+		TEST(test_events),
+		TEST(test_a_flood_of_events),
+		TEST(test_the_last_change_is_told),
+	};
 	int r;
 
 	fixture_start();

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "fleet/drains.h"
+#include "vm/fsm_look.h"
 
 static struct fixture f;
 static struct agent alpha, beta, stream;

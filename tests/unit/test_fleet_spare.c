@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "fake_disk.h"
 #include "mint_certs.h"
+#include "vm/fsm_look.h"
 
 #include <errno.h>
 #include <poll.h>
