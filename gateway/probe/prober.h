@@ -133,7 +133,7 @@ void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);
  * another round begins. Does nothing if @prober is NULL. */
 void prober_try(struct prober *prober, uint64_t until_ns, uint64_t now_ns);
 
-/* Is the prober sending probes, because of a doubt or for an operator? */
+/* Is the prober sending probes? (Because of a doubt, or for an operator.) */
 bool prober_is_active(const struct prober *prober);
 
 /* Get the figures of one target. If @kind is PROBER_HOST or PROBER_HOST_BACKUP, the target is the

@@ -60,8 +60,9 @@ enum seal_kind engine_choose_kind(const struct engine *e, bool is_full);
  * or another -errno. */
 int engine_run_seal(struct engine *e, enum seal_kind kind, struct seal_result *ret_result)
 	__attribute__((warn_unused_result));
-/* Encode pages. Between batches, call engine_service() to handle what has arrived. Afterwards no
- * thread reads the pages. Returns 0, or -errno: give the epoch up. */
+/* Encode the pages of @cursor. Between batches, this function calls engine_service() to handle what
+ * has arrived. When it has returned, also on error, no thread reads the pages any more, so the
+ * caller may reuse their buffer. Returns 0, or -errno: the caller must give the epoch up. */
 int engine_encode_pages(struct engine *e, struct encoder_cursor cursor)
 	__attribute__((warn_unused_result));
 /* Encode everything that a seal captured, and end the epoch. Returns 0, or -errno: give the epoch

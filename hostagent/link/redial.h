@@ -2,7 +2,7 @@
  *
  * Why: when the gateway's program is replaced by its next version, the gateway is away for less
  * than a second, and clients wait until the streams are up again. A SYN that is sent while the
- * gateway is away is lost, and the kernel repeats it only a second later. So during
+ * gateway is away is lost, and the kernel does not repeat it until a second later. So during
  * REDIAL_EAGER_NS, each attempt has only REDIAL_TRY_NS to reach the gateway's TCP. Then the next
  * attempt follows. Each attempt costs only one SYN.
  *

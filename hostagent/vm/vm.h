@@ -85,11 +85,11 @@ void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t 
 int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
 		 uint64_t *ret_epoch) __attribute__((warn_unused_result));
 
-/* The functions from here to vm_hand_on() replace the agent's program without ending the protection
- * (replace/plan.h). The order of the calls: vm_rest(true), until vm_is_resting() and vm_has_shed()
- * say yes; vm_may_yield() of all VMs; vm_yield(true), until vm_yielded() says yes; vm_hand_on(). If
- * a step fails, vm_yield(false) and vm_rest(false) undo the steps before it, and the guest runs on
- * under this program. */
+/* The functions from here to vm_hand_on() serve to replace the agent's program without ending the
+ * protection (replace/plan.h). The order of the calls: vm_rest(true), until vm_is_resting() and
+ * vm_has_shed() say yes; vm_may_yield() of all VMs; vm_yield(true), until vm_yielded() says yes;
+ * vm_hand_on(). If a step fails, vm_yield(false) and vm_rest(false) undo the steps before it, and
+ * the guest runs on under this program. */
 
 /* Does this host protect a guest now, so that it must be handed on to the next program? */
 bool vm_is_protecting(struct vm *vm);

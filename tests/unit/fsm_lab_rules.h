@@ -163,7 +163,9 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		}
 		assert_false(owner);
 		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
-		/* Rule 8: while the owner holds output, the standby's copy is not discarded. */
+		/* Rule 8 of fsm.h: while the owner holds output, the standby's copy is discarded
+		 * only if nobody needs it, or if it is not usable: it has no complete epoch, or its
+		 * disks are an unfinished copy. */
 		assert_true(lab->fsm.is_copy_unwanted || lab->peer[a->host].complete == 0 ||
 			    lab->peer[a->host].cold.disk == VM_COLD_DISK_TORN ||
 			    !lab_holds(&lab->peer[lab->journal.owner]));
@@ -173,7 +175,7 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		assert_true(lab->journal.state == VM_UNPROTECTED ||
 			    (lab->journal.state == VM_PROMOTING && lab->fsm.cold.is_start));
 		break;
-	case WIRE_VERB_START: /* only while no connected host runs the guest */
+	case WIRE_VERB_START: /* only while no other connected host runs the guest */
 		assert_true(owner);
 		assert_int_equal(lab->journal.state, VM_PROMOTING);
 		assert_true(lab->now_ns > lab->release_until_ns);

@@ -106,7 +106,7 @@ static void test_failover_ends_a_waiting_unprotect(void **state)
 	(void)state;
 	command(VM_COMMAND_UNPROTECT, false);
 	assert_false(lab.replied);
-	lab_run(&lab, 5000, ONLY_BETA); /* alpha's connection is not closed yet */
+	lab_run(&lab, 5000, ONLY_BETA); /* alpha is silent, but connected */
 	goes_on_from_copy();
 }
 

@@ -414,8 +414,9 @@ static void test_written_after_seal(void **state)
 	assert_true(stats_have("disk_differs=0\n"));
 }
 
-/* Let the disks fall apart (DISKS_APART). A copy that QEMU makes of disk 1 must send block
- * LATE_BLOCK. Then the disks are in step again, and the pass goes on to its end. */
+/* Let the disks fall apart (DISKS_APART). Check that LATE_BLOCK is then the only block that QEMU's
+ * next copy must send, and only for disk 1. Do what this copy would do. Then a new pass must find
+ * no difference. */
 static void copy_and_pass(void)
 {
 	engine->disks.condition = DISKS_APART;

@@ -260,7 +260,8 @@ static void test_put_right(void **state)
 	assert_string_equal(engine->ram.news, "1 pages of the standby's RAM differ, the first: "
 					      "block pc.bios at byte 4096");
 	engine_ram_tick(engine);
-	/* The end of the pass may be reported only after a second. */
+	/* The pass does not end until one second (TELL_NS) after the last difference was found, so
+	 * that `news` still reports this difference. */
 	assert_int_not_equal(engine->ram.condition, RAM_PASSED);
 	engine->ram.told_ns = engine->ram.next_ns = 0; /* a second has passed */
 	engine_ram_tick(engine);

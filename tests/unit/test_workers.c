@@ -25,7 +25,7 @@ struct fixture {
 	struct workers *workers;
 	struct packer packer;
 	uint8_t *old, *new; /* UNIT_PAGES pages each, in pairs of all kinds of page_patterns.h */
-	uint8_t *references; /* N_UNITS * UNIT_PAGES pages: the references of the units in work */
+	uint8_t *references; /* N_UNITS * UNIT_PAGES pages: the references of the present units */
 	uint8_t *expected;   /* all records of a unit, one after another */
 	size_t expected_size;
 };
