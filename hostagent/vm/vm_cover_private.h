@@ -11,8 +11,8 @@
  *	suspended=0	 the worker does not check, so covered_again=1 never comes
  *
  * If the guest was changed while no agent ran, the next agent reports uncovered=1, too. After a
- * change has ended the protection, suspended=0 means that the agent has nothing to compare the guest
- * with, because the agent or the guest's QEMU has been restarted since.
+ * change has ended the protection, suspended=0 means that the agent has nothing to compare the
+ * guest with, because the agent or the guest's QEMU has been restarted since.
  *
  * Where: used by vm.c (orders) and vm_report.c. Threads: the worker; vm_cover_report() on any
  * thread. Each function says whether vm->lock must be held.
