@@ -35,13 +35,13 @@
  *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby has
  *     completely. While the VM is SYNCING, only epochs that are not held are committed. When the
  *     first held epoch is committed, the VM becomes PROTECTED.
- *  4. A promotion begins only in PROTECTED, or again in FAILED, or, if an operator accepts the loss,
- *     in UNPROTECTED and SYNCING (fsm_left.c, fsm_cold.c), or in a conflict if no other host can
- *     run a second guest (fsm_conflict.c). PROMOTE is ordered only after every lease of the old
- *     owner has expired, because after that the old owner can release nothing (docs/model). If the
- *     owner is silent and there is a fence command, PROMOTE also waits for that command. If the
- *     command fails and is required to succeed, PROMOTE is not ordered. In a move, the old owner
- *     gives up its lease when it lets go of the guest (fsm_move.c).
+ *  4. A promotion begins only in PROTECTED, or again in FAILED, or, if an operator accepts the
+ *     loss, in UNPROTECTED and SYNCING (fsm_left.c, fsm_cold.c), or in a conflict if no other host
+ *     can run a second guest (fsm_conflict.c). PROMOTE is ordered only after every lease of the
+ *     old owner has expired, because after that the old owner can release nothing (docs/model). If
+ *     the owner is silent and there is a fence command, PROMOTE also waits for that command. If
+ *     the command fails and is required to succeed, PROMOTE is not ordered. In a move, the old
+ *     owner gives up its lease when it lets go of the guest (fsm_move.c).
  *  5. A host may report a term newer than the journal's. The gateway follows that report only if
  *     two of three voices agree on the owner. The voices are those of the two hosts and of the
  *     gateway; the gateway's voice is for the owner in the journal. Otherwise there is a conflict:

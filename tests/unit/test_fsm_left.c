@@ -1,28 +1,10 @@
 /* test_fsm_left.c - tests that the gateway never lets the standby's whole copy go while that copy
  * may be all that is left of the guest (docs/decisions/0074-copy-that-is-left.md). fsm_lab.h checks
  * at each order STANDBY_STOP that the owner holds no output any more. */
-#include "fsm_move_lab.h"
-
-enum { ONLY_BETA = 2, BOTH = 3 };
+#include "fsm_left_lab.h"
 
 static const struct vm_cold_word was_primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN,
 						.ran = 1};
-
-static void command(enum vm_command command, bool may_lose)
-{
-	static uint64_t op_id = 9000;
-
-	lab.replied = false;
-	lab.is_forced = may_lose;
-	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .command = command,
-					       .op_id = ++op_id, .may_lose = may_lose});
-}
-
-static void comes_back(uint8_t h)
-{
-	lab_up(&lab, h);
-	lab_report(&lab, h);
-}
 
 /* The host of alpha was booted: its agent knows from its disk only that the guest was protected. */
 static void boots_alpha(void)
@@ -52,15 +34,6 @@ static void goes_on_from_copy(void)
 	lab_settle(&lab);
 	is_now(VM_UNPROTECTED, BETA);
 	assert_int_equal(lab.peer[BETA].state, WIRE_STATE_RUNNING);
-}
-
-static int start_committed(void **state)
-{
-	(void)start(state);
-	lab_ack(&lab, 5);
-	lab_report(&lab, ALPHA);
-	lab_report(&lab, BETA);
-	return 0;
 }
 
 /* The owner releases the guest first, and only then does the standby stop. */

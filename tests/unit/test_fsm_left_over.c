@@ -1,25 +1,7 @@
 /* test_fsm_left_over.c - tests what may come over a standby's copy that is left of a guest
  * (gateway/vm/fsm_left.c): a protection, a start from disks, a restart, an operator's command. See
  * test_fsm_left.c for how such a copy comes to be left. */
-#include "fsm_move_lab.h"
-
-enum { ONLY_ALPHA = 1, ONLY_BETA = 2, BOTH = 3 };
-
-static void give(struct vm_input in)
-{
-	static uint64_t op_id = 9000;
-
-	in.kind = VM_IN_COMMAND;
-	in.op_id = ++op_id;
-	lab.replied = false;
-	lab.is_forced = in.may_lose;
-	(void)lab_feed(&lab, in);
-}
-
-static void command(enum vm_command command, bool may_lose)
-{
-	give((struct vm_input){.command = command, .may_lose = may_lose});
-}
+#include "fsm_left_lab.h"
 
 static void failover_off(uint8_t off)
 {
@@ -27,27 +9,11 @@ static void failover_off(uint8_t off)
 			       .is_off_named = true, .off = off});
 }
 
-static void comes_back(uint8_t h)
-{
-	lab_up(&lab, h);
-	lab_report(&lab, h);
-}
-
 static void has_copy(void)
 {
 	assert_int_equal(lab.peer[BETA].state, WIRE_STATE_STANDBY_READY);
 	assert_int_equal(lab.peer[BETA].complete, 5);
 	assert_false(lab.peer[BETA].order.due);
-}
-
-/* Beta has epoch 5 of alpha's guest. */
-static int start_committed(void **state)
-{
-	(void)start(state);
-	lab_ack(&lab, 5);
-	lab_report(&lab, ALPHA);
-	lab_report(&lab, BETA);
-	return 0;
 }
 
 /* The owner's host was reinstalled before it had carried out UNPROTECT, and the gateway was
